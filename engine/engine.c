@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chooses the engine by scheme and hands every call on to it. */
+#include "engine.h"
+
+#include <stdio.h>
+
+static const struct engine_operations *const engines[] = {
+    &local_engine_operations,
+    &memory_engine_operations,
+};
+
+static const struct engine_event_kind event_kinds[] = {
+#define X(name, level, message, fields) [EVENT_##name] = {#name, EVENT_##level, message, fields},
+#include "event.def"
+};
+
+const struct engine_event_kind *engine_event_kind(enum engine_event_name name)
+{
+    return &event_kinds[name];
+}
+
+struct engine_options engine_options_default(void)
+{
+    return (struct engine_options){
+        .key_bytes_max = 1024,
+        .meta_bytes_max = 1024,
+        .batch_operations_max = 1000,
+        .value_bytes_max = 16u << 20,
+        .memory_bytes_max = 1u << 30,
+        .memtable_bytes = 64u << 20,
+        .journal_segment_bytes = 64u << 20,
+        .reserve_bytes = 256u << 20,
+        .time = time_source_system(),
+    };
+}
+
+enum status engine_open(const struct engine_options *options, struct engine **out_engine,
+                        struct failure *failure)
+{
+    for (size_t i = 0; i < COUNT_OF(engines); i++) {
+        size_t scheme_bytes = strlen(engines[i]->scheme);
+        if (strncmp(options->url, engines[i]->scheme, scheme_bytes) == 0 &&
+            options->url[scheme_bytes] == ':')
+            return engines[i]->open(options, options->url + scheme_bytes + 1, out_engine, failure);
+    }
+    return failure_set(failure, STATUS_INVALID,
+                       "no engine for '%s': use file:DIR or memory:", options->url);
+}
+
+void engine_close(struct engine *engine)
+{
+    if (engine != NULL)
+        engine->operations->close(engine);
+}
+
+enum status engine_get(struct engine *engine, struct bytes key, struct engine_item *out_item)
+{
+    return engine->operations->get(engine, key, out_item);
+}
+
+enum status engine_head(struct engine *engine, struct bytes key, struct engine_item *out_item)
+{
+    return engine->operations->head(engine, key, out_item);
+}
+
+void engine_item_done(struct engine_item *item)
+{
+    if (item->release != NULL)
+        item->release(item->owner);
+    *item = (struct engine_item){0};
+}
+
+enum status engine_value_open(struct engine *engine, struct bytes key, struct bytes meta,
+                              size_t capacity, struct engine_value **out_value)
+{
+    return engine->operations->value_open(engine, key, meta, capacity, out_value);
+}
+
+enum status engine_value_grow(struct engine *engine, struct engine_value **value, size_t capacity)
+{
+    return engine->operations->value_grow(engine, value, capacity);
+}
+
+void engine_value_close(struct engine *engine, struct engine_value *value)
+{
+    if (value != NULL)
+        engine->operations->value_close(engine, value);
+}
+
+enum status engine_commit(struct engine *engine, struct engine_operation *operations,
+                          uint32_t count, const struct engine_context *context)
+{
+    return engine->operations->commit(engine, operations, count, context);
+}
+
+const struct engine_limits *engine_limits(const struct engine *engine)
+{
+    return &engine->limits;
+}
+
+void engine_health(struct engine *engine, struct engine_health *out_health)
+{
+    engine->operations->health(engine, out_health);
+}
+
+struct stats *engine_stats(struct engine *engine)
+{
+    return engine->operations->stats(engine);
+}
+
+const char *engine_capability_name(uint32_t bit_index)
+{
+    static const char *const names[] = {"durable", "gapless", "atomic-batch"};
+    return bit_index < COUNT_OF(names) ? names[bit_index] : NULL;
+}
+
+static bool one_of(const struct engine_condition *condition, struct engine_version current)
+{
+    for (uint32_t i = 0; i < condition->version_count; i++)
+        if (engine_version_equal(condition->versions[i], current))
+            return true;
+    return false;
+}
+
+bool engine_condition_holds(const struct engine_condition *condition, struct engine_version current)
+{
+    bool present = current.sequence != 0;
+    switch (condition->kind) {
+    case ENGINE_IF_PRESENT:
+        return present;
+    case ENGINE_IF_ABSENT:
+        return !present;
+    case ENGINE_IF_ONE_OF:
+        return present && one_of(condition, current);
+    case ENGINE_IF_NONE_OF:
+        return !present || !one_of(condition, current);
+    }
+    return false;
+}

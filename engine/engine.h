@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The face of a key-value engine: what the HTTP layer needs, and no more, so that other engines can
+ * stand behind it. Engines are opened by URL scheme: `file:DIR` (engine/local) and `memory:`.
+ *
+ * Defaults for all that follows: pointers are non-NULL and borrowed for the call; any thread may call
+ * after open and before close; sizes are bytes, durations ms, deadlines the time source's monotonic
+ * ns, wall times Unix ms; keys are 1..key_bytes_max bytes of any value; outputs are set only on OK.
+ * Calls block, at most until their deadline. Every call may answer LOADING until recovery has ended.
+ */
+#ifndef KEYREST_ENGINE_ENGINE_H
+#define KEYREST_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bytes.h"
+#include "cancel.h"
+#include "scope.h"
+#include "status.h"
+#include "time_source.h"
+
+struct engine;
+struct stats;
+
+/* ---- versions, conditions ------------------------------------------------------------------ */
+
+/*
+ * A version of a key: opaque, compared by equality only. sequence 0 stands for "no such key".
+ * epoch: 48 random bits, new whenever a sequence might be given out a second time.
+ */
+struct engine_version {
+    uint64_t epoch;
+    uint64_t sequence; /* below 2^53 */
+};
+
+static inline bool engine_version_equal(struct engine_version a, struct engine_version b)
+{
+    return a.epoch == b.epoch && a.sequence == b.sequence;
+}
+
+enum engine_condition_kind {
+    ENGINE_IF_PRESENT, /* the key exists */
+    ENGINE_IF_ABSENT,  /* the key does not exist */
+    ENGINE_IF_ONE_OF,  /* the key exists in one of `versions` */
+    ENGINE_IF_NONE_OF, /* the key is absent or in none of `versions` */
+};
+
+/* Data, not code: evaluated inside the commit, at its place in the order. */
+struct engine_condition {
+    enum engine_condition_kind kind;
+    const struct engine_version *versions;
+    uint32_t version_count;
+};
+
+/* Whether `condition` holds for a key whose version is `current` (sequence 0: absent). */
+bool engine_condition_holds(const struct engine_condition *condition,
+                            struct engine_version current);
+
+/* ---- calls that may wait ------------------------------------------------------------------- */
+
+struct engine_context {
+    uint64_t deadline_ns;        /* monotonic; waiting ends here with BUSY, nothing applied */
+    const struct cancel *cancel; /* may be NULL; once fired, waiting ends with CANCELLED */
+};
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+/*
+ * One version of one key. `meta` is opaque to every engine. `meta` and `value` stay valid and
+ * unchanged until engine_item_done(), from whichever thread; after engine_head() `value` has a size
+ * and no data.
+ */
+struct engine_item {
+    struct engine_version version;
+    int64_t modified_ms;
+    int64_t expires_ms; /* 0: never */
+    struct bytes meta;
+    struct bytes value;
+    void (*release)(void *owner); /* NULL when nothing is owned */
+    void *owner;
+};
+
+/* Releases what `item` holds; an item that was never set must be zero. Leaves it zero. */
+void engine_item_done(struct engine_item *item);
+
+/*
+ * Finds the newest value of `key`. NOT_FOUND: absent or expired. CORRUPT: its checksum differs.
+ * NO_MEMORY. Lock-free: never waits for a writer. On OK the caller owns one reference.
+ */
+MUST_CHECK enum status engine_get(struct engine *engine, struct bytes key,
+                                  struct engine_item *out_item);
+
+/* The same without the value's bytes, which are not read. */
+MUST_CHECK enum status engine_head(struct engine *engine, struct bytes key,
+                                   struct engine_item *out_item);
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+/*
+ * A value being received: room for it inside the engine, charged against its memory limit, so that
+ * bytes are copied once from the socket. Owned by the caller until a commit takes it over.
+ */
+struct engine_value {
+    unsigned char *data; /* the value's place: the caller writes here */
+    size_t size;         /* bytes of value, set by the caller before the commit */
+    size_t capacity;     /* room at `data` */
+};
+
+/*
+ * Makes room for a value of `capacity` bytes under `key`, with `meta` kept beside it. Also the check
+ * that a put has a chance: LOADING, READ_ONLY, NO_SPACE, NO_MEMORY, TOO_LARGE (over value_bytes_max).
+ * `key` and `meta` are copied. Does not wait.
+ */
+MUST_CHECK enum status engine_value_open(struct engine *engine, struct bytes key, struct bytes meta,
+                                         size_t capacity, struct engine_value **out_value);
+
+/*
+ * Enlarges the room to `capacity`, keeping the first `size` bytes; `*value` may move.
+ * On failure (as engine_value_open) the value is unchanged.
+ */
+MUST_CHECK enum status engine_value_grow(struct engine *engine, struct engine_value **value,
+                                         size_t capacity);
+
+/* Gives the room back. NULL is allowed. Not after a commit took it over. */
+void engine_value_close(struct engine *engine, struct engine_value *value);
+
+enum engine_operation_type { ENGINE_PUT, ENGINE_DELETE, ENGINE_CHECK };
+
+enum engine_outcome {
+    ENGINE_CREATED,  /* put: the key was absent */
+    ENGINE_REPLACED, /* put: the key existed */
+    ENGINE_DELETED,
+    ENGINE_ABSENT,  /* delete: there was nothing to delete; nothing was written */
+    ENGINE_CHECKED, /* check: its conditions hold */
+    ENGINE_FAILED,  /* a condition does not hold: `version` is the current one */
+};
+
+struct engine_operation {
+    /* set by the caller */
+    enum engine_operation_type type;
+    struct bytes key;
+    const struct engine_condition *conditions; /* all must hold, judged in this order */
+    uint32_t condition_count;
+    int64_t expires_ms;         /* put: 0 = never */
+    struct engine_value *value; /* put: made for this key; NULL after a commit that answered OK */
+    /* set by the commit on OK and on CONFLICT */
+    enum engine_outcome outcome;
+    struct engine_version version; /* the new version, or the current one (sequence 0: absent) */
+};
+
+/*
+ * Applies all operations or none, durably as the engine's durability says, in one place of the one
+ * order of commits. A key may stand in one operation only (INVALID otherwise).
+ *
+ * OK: applied; every put's value now belongs to the engine. CONFLICT: a condition failed, nothing
+ * applied. BUSY: no room, or not begun, before the deadline; nothing applied. CANCELLED: the same,
+ * since the caller gave up. NO_SPACE, NO_MEMORY, READ_ONLY, UNAVAILABLE: nothing applied.
+ * UNKNOWN: perhaps applied. On all but OK the values remain the caller's.
+ */
+MUST_CHECK enum status engine_commit(struct engine *engine, struct engine_operation *operations,
+                                     uint32_t count, const struct engine_context *context);
+
+/* ---- what this engine is and how it is ------------------------------------------------------ */
+
+enum engine_capability {
+    ENGINE_DURABLE = 1u << 0,      /* an answered write survives the process */
+    ENGINE_GAPLESS = 1u << 1,      /* one gapless sequence orders all operations */
+    ENGINE_ATOMIC_BATCH = 1u << 2, /* a commit may hold operations on any keys */
+};
+
+struct engine_limits {
+    uint32_t capabilities; /* of enum engine_capability */
+    uint32_t key_bytes_max;
+    uint32_t meta_bytes_max;
+    uint32_t batch_operations_max;
+    uint64_t value_bytes_max;
+    const char *scheme;     /* "file", "memory" */
+    const char *durability; /* as the setting was given: "always", "interval:100ms", "none" */
+};
+
+/* Constant after open. Never LOADING. */
+const struct engine_limits *engine_limits(const struct engine *engine);
+
+/* The text of one capability bit, for the discovery document. NULL past the last: loop from 0. */
+const char *engine_capability_name(uint32_t bit_index);
+
+enum engine_state {
+    ENGINE_LOADING,
+    ENGINE_READY,
+    ENGINE_READ_ONLY, /* until restart: a write's durability could not be settled */
+    ENGINE_UNUSABLE,  /* recovery found damage: the process should end with exit code 4 */
+};
+
+struct engine_health {
+    enum engine_state state;
+    enum status writable;      /* OK, or what a put would be answered: NO_SPACE, NO_MEMORY, ... */
+    uint64_t loaded, to_load;  /* bytes of recovery's work, both 0 when not loading */
+    uint64_t epoch;            /* 0 while loading */
+    uint64_t sequence;         /* the last one published */
+    uint64_t oldest_unsynced_ms; /* interval durability: age of the oldest answered, unsynced write */
+    char reason[200];          /* why not READY or not writable; empty otherwise */
+};
+
+/* Never fails, never waits; for probes. */
+void engine_health(struct engine *engine, struct engine_health *out_health);
+
+/* The counters, gauges and histograms of stats.def. The gauges are brought up to date by the call. */
+struct stats *engine_stats(struct engine *engine);
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+enum engine_event_name {
+#define X(name, level, message, fields) EVENT_##name,
+#include "event.def"
+};
+
+enum engine_event_level { EVENT_DEBUG, EVENT_INFO, EVENT_WARN, EVENT_ERROR, EVENT_FATAL };
+
+enum engine_event_field {
+    EVENT_FILE = 1 << 0,
+    EVENT_OFFSET = 1 << 1,
+    EVENT_SEQUENCE = 1 << 2,
+    EVENT_BYTES = 1 << 3,
+    EVENT_COUNT = 1 << 4,
+    EVENT_MS = 1 << 5,
+    EVENT_STATUS = 1 << 6,
+    EVENT_DETAIL = 1 << 7,
+};
+
+struct engine_event {
+    enum engine_event_name name;
+    const char *file; /* texts are borrowed for the call and may be NULL */
+    const char *detail;
+    uint64_t offset, sequence, bytes, count, ms;
+    enum status status;
+};
+
+/* The row of event.def: level, message, fields. */
+struct engine_event_kind {
+    const char *name;
+    enum engine_event_level level;
+    const char *message;
+    unsigned fields;
+};
+
+const struct engine_event_kind *engine_event_kind(enum engine_event_name name);
+
+/* ---- opening and closing -------------------------------------------------------------------- */
+
+struct engine_options {
+    const char *url;                /* "file:DIR", "memory:" */
+    uint64_t durability_interval_ms; /* 0: every answered write is durable ("always") */
+    uint32_t key_bytes_max;
+    uint32_t meta_bytes_max;
+    uint32_t batch_operations_max;
+    uint64_t value_bytes_max;
+    uint64_t memory_bytes_max;
+    uint64_t memtable_bytes;
+    uint64_t journal_segment_bytes; /* raised to value_bytes_max + 2 MiB when below */
+    uint64_t reserve_bytes;         /* puts are refused below this much free disk */
+    const struct time_source *time;
+    /* Called from any thread of the engine or of a caller; must not block nor call the engine. */
+    void (*on_event)(void *context, const struct engine_event *event);
+    void *on_event_context;
+};
+
+/* The defaults of every field but url and on_event. */
+struct engine_options engine_options_default(void);
+
+/*
+ * Opens the engine that the URL's scheme names. Takes the data directory's lock and checks its
+ * manifest and formats before it returns; then recovers on a thread of its own while every call
+ * answers LOADING. Damage that recovery finds is told by EVENT_RECOVERY_FAILED and health.
+ * LOCKED, FORMAT, CORRUPT_LOG, IO, INVALID (unknown scheme, bad options): `failure` says what to do.
+ */
+MUST_CHECK enum status engine_open(const struct engine_options *options, struct engine **out_engine,
+                                   struct failure *failure);
+
+/* Finishes what was answered, writes the closing mark, releases the lock. NULL is allowed.
+ * No other call may be under way or follow. */
+void engine_close(struct engine *engine);
+
+/* ---- for implementations of engines --------------------------------------------------------- */
+
+struct engine_operations {
+    const char *scheme;
+    enum status (*open)(const struct engine_options *options, const char *path,
+                        struct engine **out_engine, struct failure *failure);
+    void (*close)(struct engine *engine);
+    enum status (*get)(struct engine *engine, struct bytes key, struct engine_item *out_item);
+    enum status (*head)(struct engine *engine, struct bytes key, struct engine_item *out_item);
+    enum status (*value_open)(struct engine *engine, struct bytes key, struct bytes meta,
+                              size_t capacity, struct engine_value **out_value);
+    enum status (*value_grow)(struct engine *engine, struct engine_value **value, size_t capacity);
+    void (*value_close)(struct engine *engine, struct engine_value *value);
+    enum status (*commit)(struct engine *engine, struct engine_operation *operations,
+                          uint32_t count, const struct engine_context *context);
+    void (*health)(struct engine *engine, struct engine_health *out_health);
+    struct stats *(*stats)(struct engine *engine);
+};
+
+/* Implementations put this first in a struct of their own. */
+struct engine {
+    const struct engine_operations *operations;
+    struct engine_limits limits;
+};
+
+extern const struct engine_operations local_engine_operations;
+extern const struct engine_operations memory_engine_operations;
+
+#endif
