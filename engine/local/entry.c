@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool of entries: one class per multiple of 8 bytes. A class cuts entries off its newest slab
+ * and reuses those given back. Slabs start small, so that a store with few keys stays small.
+ */
+#include "entry.h"
+
+#include <assert.h>
+#include <pthread.h>
+
+enum {
+    CLASS_BYTES = 8,
+    CLASSES = (offsetof(struct entry, key) + UINT16_MAX) / CLASS_BYTES + 2,
+    SLAB_BYTES_MIN = 4 << 10,
+    SLAB_BYTES_MAX = 256 << 10,
+};
+
+struct slab {
+    struct slab *next;
+    uint64_t bytes;
+};
+
+struct size_class {
+    void *given_back; /* linked through their first word */
+    unsigned char *cut, *end;
+    uint32_t slab_bytes; /* of the next slab */
+};
+
+struct entry_pool {
+    struct budget *budget;
+    _Atomic uint64_t bytes; /* written under the mutex, read by anyone */
+    pthread_mutex_t mutex;
+    /* guarded by mutex */
+    struct slab *slabs;
+    struct size_class classes[CLASSES];
+};
+
+static size_t class_of(size_t key_bytes)
+{
+    return (offsetof(struct entry, key) + key_bytes + CLASS_BYTES - 1) / CLASS_BYTES;
+}
+
+enum status entry_pool_open(struct budget *budget, struct entry_pool **out_pool)
+{
+    struct entry_pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL)
+        return STATUS_NO_MEMORY;
+    pool->budget = budget;
+    pthread_mutex_init(&pool->mutex, NULL);
+    *out_pool = pool;
+    return STATUS_OK;
+}
+
+void entry_pool_close(struct entry_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    for (struct slab *slab = pool->slabs, *next; slab != NULL; slab = next) {
+        next = slab->next;
+        free(slab);
+    }
+    budget_give(pool->budget, entry_pool_bytes(pool));
+    pthread_mutex_destroy(&pool->mutex);
+    free(pool);
+}
+
+static bool slab_add_locked(struct entry_pool *pool, struct size_class *class, size_t entry_bytes)
+{
+    uint64_t bytes = class->slab_bytes > 0 ? class->slab_bytes : SLAB_BYTES_MIN;
+    if (bytes < sizeof(struct slab) + entry_bytes)
+        bytes = sizeof(struct slab) + entry_bytes;
+    struct slab *slab = malloc(bytes);
+    if (slab == NULL)
+        return false;
+    *slab = (struct slab){pool->slabs, bytes};
+    pool->slabs = slab;
+    class->cut = (unsigned char *)(slab + 1);
+    class->end = (unsigned char *)slab + bytes;
+    class->slab_bytes = bytes < SLAB_BYTES_MAX ? (uint32_t)bytes * 2 : SLAB_BYTES_MAX;
+    atomic_fetch_add_explicit(&pool->bytes, bytes, memory_order_relaxed);
+    budget_force(pool->budget, bytes);
+    return true;
+}
+
+static void *take_locked(struct entry_pool *pool, size_t class_index)
+{
+    struct size_class *class = &pool->classes[class_index];
+    size_t entry_bytes = class_index * CLASS_BYTES;
+    void *taken = class->given_back;
+    if (taken != NULL) {
+        class->given_back = *(void **)taken;
+        return taken;
+    }
+    if ((size_t)(class->end - class->cut) < entry_bytes &&
+        !slab_add_locked(pool, class, entry_bytes))
+        return NULL;
+    taken = class->cut;
+    class->cut += entry_bytes;
+    return taken;
+}
+
+struct entry *entry_pool_take(struct entry_pool *pool, struct bytes key)
+{
+    assert(key.size > 0 && key.size <= UINT16_MAX);
+    pthread_mutex_lock(&pool->mutex);
+    struct entry *entry = take_locked(pool, class_of(key.size));
+    pthread_mutex_unlock(&pool->mutex);
+    if (entry == NULL)
+        return NULL;
+    atomic_init(&entry->place, 0);
+    entry->record_bytes = 0;
+    entry->key_bytes = (uint16_t)key.size;
+    entry->flags = 0;
+    memcpy(entry->key, key.data, key.size);
+    return entry;
+}
+
+void entry_pool_give(struct entry_pool *pool, struct entry *entry)
+{
+    if (entry == NULL)
+        return;
+    struct size_class *class = &pool->classes[class_of(entry->key_bytes)];
+    pthread_mutex_lock(&pool->mutex);
+    *(void **)entry = class->given_back;
+    class->given_back = entry;
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+uint64_t entry_pool_bytes(const struct entry_pool *pool)
+{
+    return atomic_load_explicit(&pool->bytes, memory_order_relaxed);
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ck_hs in object mode stores one pointer per slot. The pointer carries 16 bits of the hash in its
+ * unused top bits, so that a probe rarely has to touch an entry of another key. A look-up passes a
+ * struct query instead of an entry, told apart by bit 0, which no entry's address has.
+ * Only put, grow and rebuild are used: set, fas and gc move entries and make readers retry.
+ */
+#include "keymap.h"
+
+#include <assert.h>
+#include <ck_hs.h>
+#include <pthread.h>
+
+#include "../random.h"
+#include "checksum.h"
+#include "race.h"
+
+enum {
+    SHARDS = 256,
+    SHARD_SHIFT = 40, /* hash bits: low = slot, 40..47 = shard, 48..63 = tag */
+    TAG_SHIFT = 48,
+    SLOTS_MIN = 64, /* per shard at first; capacity_of_allocation() needs at least 32 */
+    MAP_PREFIX_BYTES = 64, /* in front of each slot array; keeps ck's cache-line alignment */
+    QUERY_BIT = 1,
+};
+
+#define POINTER_MASK ((UINT64_C(1) << TAG_SHIFT) - 1)
+
+struct shard {
+    ck_hs_t set; /* written under the mutex, read by anyone */
+    pthread_mutex_t mutex;
+    /* guarded by mutex */
+    uint64_t capacity;
+    uint64_t count;
+    uint64_t reserved; /* promised to keys that are not inserted yet */
+} __attribute__((aligned(64)));
+
+struct keymap {
+    /* set at open, then constant */
+    struct reclaim *reclaim;
+    struct budget *budget;
+    struct checksum_secret secret;
+    struct ck_malloc allocator;
+    /* atomic: written under a shard's mutex, read by anyone */
+    _Atomic uint64_t bytes;
+    struct shard shards[SHARDS];
+};
+
+/* What a look-up compares entries with. */
+struct query {
+    struct bytes key;
+};
+
+/* In front of each slot array. */
+struct map_prefix {
+    struct retired retired;
+    struct keymap *keymap;
+    size_t bytes;
+};
+
+_Static_assert(sizeof(struct map_prefix) <= MAP_PREFIX_BYTES, "fits in front of a slot array");
+
+/*
+ * ck_hs's allocator callbacks have no context: the thread that opens or grows a shard says here for
+ * which keymap, and learns how large the new array became (ck_hs may double more than asked).
+ */
+static __thread struct {
+    struct keymap *keymap;
+    size_t bytes;
+} growing;
+
+static void *map_allocate(size_t bytes)
+{
+    struct map_prefix *prefix = aligned_alloc(64, format_align(MAP_PREFIX_BYTES + bytes, 64));
+    if (prefix == NULL)
+        return NULL;
+    *prefix = (struct map_prefix){.keymap = growing.keymap, .bytes = bytes};
+    growing.bytes = bytes;
+    atomic_fetch_add_explicit(&prefix->keymap->bytes, bytes, memory_order_relaxed);
+    budget_force(prefix->keymap->budget, bytes);
+    return (unsigned char *)prefix + MAP_PREFIX_BYTES;
+}
+
+static void map_release(struct retired *retired)
+{
+    struct map_prefix *prefix = (struct map_prefix *)retired;
+    atomic_fetch_sub_explicit(&prefix->keymap->bytes, prefix->bytes, memory_order_relaxed);
+    budget_give(prefix->keymap->budget, prefix->bytes);
+    free(prefix);
+}
+
+static void map_free(void *map, size_t bytes, bool deferred)
+{
+    (void)bytes;
+    struct map_prefix *prefix = (struct map_prefix *)((unsigned char *)map - MAP_PREFIX_BYTES);
+    prefix->retired = (struct retired){.release = map_release, .bytes = prefix->bytes};
+    if (deferred)
+        reclaim_retire(prefix->keymap->reclaim, &prefix->retired);
+    else
+        map_release(&prefix->retired);
+}
+
+/* Slots of an array of so many bytes: a power of two of pointers plus less than 32 pointers. */
+static uint64_t capacity_of_allocation(size_t bytes)
+{
+    return UINT64_C(1) << (63 - __builtin_clzll(bytes / sizeof(void *)));
+}
+
+static const void *tagged(const void *pointer, uint64_t hash)
+{
+    return (const void *)(((uintptr_t)pointer & POINTER_MASK) | (hash >> TAG_SHIFT << TAG_SHIFT));
+}
+
+static const struct entry *untagged(const void *slot)
+{
+    return (const struct entry *)((uintptr_t)slot & POINTER_MASK);
+}
+
+static struct bytes key_of(const void *object)
+{
+    uintptr_t pointer = (uintptr_t)object & POINTER_MASK;
+    if (pointer & QUERY_BIT)
+        return ((const struct query *)(pointer - QUERY_BIT))->key;
+    return entry_key((const struct entry *)pointer);
+}
+
+static bool same_key(const void *slot, const void *object)
+{
+    if (((uintptr_t)slot ^ (uintptr_t)object) & ~POINTER_MASK)
+        return false;
+    const struct entry *entry = untagged(slot);
+    RACE_ACQUIRE(entry); /* pairs with: keymap_put */
+    return bytes_equal(entry_key(entry), key_of(object));
+}
+
+static unsigned long rehash(const void *slot, unsigned long seed)
+{
+    /* The seed of every set is its keymap, whose secret the hash needs. */
+    return keymap_hash((const struct keymap *)seed, entry_key(untagged(slot)));
+}
+
+static struct shard *shard_of(struct keymap *keymap, uint64_t hash)
+{
+    return &keymap->shards[(hash >> SHARD_SHIFT) % SHARDS];
+}
+
+uint64_t keymap_hash(const struct keymap *keymap, struct bytes key)
+{
+    return checksum_hash(&keymap->secret, key.data, key.size);
+}
+
+struct entry *keymap_find(struct keymap *keymap, uint64_t hash, struct bytes key)
+{
+    struct query query = {key};
+    const void *object = tagged((const unsigned char *)&query + QUERY_BIT, hash);
+    ck_hs_t *set = &shard_of(keymap, hash)->set;
+    return (struct entry *)untagged(ck_hs_get(set, hash, object));
+}
+
+static enum status grow_locked(struct keymap *keymap, struct shard *shard)
+{
+    growing.keymap = keymap;
+    if (!ck_hs_grow(&shard->set, shard->capacity * 2))
+        return STATUS_NO_MEMORY;
+    shard->capacity = capacity_of_allocation(growing.bytes);
+    return STATUS_OK;
+}
+
+enum status keymap_reserve(struct keymap *keymap, uint64_t hash)
+{
+    struct shard *shard = shard_of(keymap, hash);
+    enum status status = STATUS_OK;
+    pthread_mutex_lock(&shard->mutex);
+    if ((shard->count + shard->reserved + 1) * 2 > shard->capacity)
+        status = grow_locked(keymap, shard);
+    if (status == STATUS_OK)
+        shard->reserved++;
+    pthread_mutex_unlock(&shard->mutex);
+    return status;
+}
+
+static void unreserve_locked(struct shard *shard)
+{
+    assert(shard->reserved > 0);
+    shard->reserved--;
+}
+
+void keymap_unreserve(struct keymap *keymap, uint64_t hash)
+{
+    struct shard *shard = shard_of(keymap, hash);
+    pthread_mutex_lock(&shard->mutex);
+    unreserve_locked(shard);
+    pthread_mutex_unlock(&shard->mutex);
+}
+
+/* The journal has the key already: if it cannot be inserted now, only a restart is right. */
+static void insert_locked(struct shard *shard, uint64_t hash, struct entry *spare)
+{
+    RACE_RELEASE(spare); /* pairs with: same_key */
+    if (!ck_hs_put(&shard->set, hash, tagged(spare, hash)))
+        abort();
+    shard->count++;
+}
+
+struct entry *keymap_put(struct keymap *keymap, uint64_t hash, struct bytes key,
+                         struct entry *spare, uint64_t place, uint64_t *out_place_before)
+{
+    struct shard *shard = shard_of(keymap, hash);
+    pthread_mutex_lock(&shard->mutex);
+    struct entry *entry = keymap_find(keymap, hash, key);
+    if (entry != NULL) {
+        *out_place_before = atomic_exchange_explicit(&entry->place, place, memory_order_acq_rel);
+    } else {
+        assert(spare != NULL);
+        entry = spare;
+        atomic_store_explicit(&entry->place, place, memory_order_release);
+        *out_place_before = 0;
+        insert_locked(shard, hash, entry);
+    }
+    if (spare != NULL)
+        unreserve_locked(shard);
+    pthread_mutex_unlock(&shard->mutex);
+    return entry;
+}
+
+uint64_t keymap_count(struct keymap *keymap)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < SHARDS; i++) {
+        pthread_mutex_lock(&keymap->shards[i].mutex);
+        count += keymap->shards[i].count;
+        pthread_mutex_unlock(&keymap->shards[i].mutex);
+    }
+    return count;
+}
+
+uint64_t keymap_bytes(const struct keymap *keymap)
+{
+    return atomic_load_explicit(&keymap->bytes, memory_order_relaxed);
+}
+
+static bool shard_init(struct keymap *keymap, struct shard *shard)
+{
+    growing.keymap = keymap;
+    if (!ck_hs_init(&shard->set, CK_HS_MODE_SPMC | CK_HS_MODE_OBJECT, rehash, same_key,
+                    &keymap->allocator, SLOTS_MIN, (unsigned long)keymap))
+        return false;
+    shard->capacity = SLOTS_MIN;
+    pthread_mutex_init(&shard->mutex, NULL);
+    return true;
+}
+
+enum status keymap_open(struct reclaim *reclaim, struct budget *budget, struct keymap **out_keymap)
+{
+    struct keymap *keymap = aligned_alloc(64, format_align(sizeof *keymap, 64));
+    if (keymap == NULL)
+        return STATUS_NO_MEMORY;
+    memset(keymap, 0, sizeof *keymap);
+    keymap->reclaim = reclaim;
+    keymap->budget = budget;
+    keymap->allocator = (struct ck_malloc){.malloc = map_allocate, .free = map_free};
+    random_fill(&keymap->secret, sizeof keymap->secret);
+    for (size_t i = 0; i < SHARDS; i++)
+        if (!shard_init(keymap, &keymap->shards[i])) {
+            keymap_close(keymap);
+            return STATUS_NO_MEMORY;
+        }
+    *out_keymap = keymap;
+    return STATUS_OK;
+}
+
+void keymap_close(struct keymap *keymap)
+{
+    if (keymap == NULL)
+        return;
+    for (size_t i = 0; i < SHARDS && keymap->shards[i].capacity > 0; i++) {
+        ck_hs_destroy(&keymap->shards[i].set);
+        pthread_mutex_destroy(&keymap->shards[i].mutex);
+    }
+    free(keymap);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Key -> entry: 256 sets of Concurrency Kit's ck_hs. Readers find without locks; each set has one
+ * mutex for its writers (single-writer set, so the mutex is part of its contract).
+ *
+ * Threads: keymap_find: any, inside an epoch section. The others: any, they lock one shard at a time.
+ * Invariants: 1. At most one entry per key. 2. Room for a key is made before it is written to the
+ * journal (keymap_reserve), so that inserting it afterwards cannot fail. 3. Old slot arrays are
+ * retired, not freed, since a reader may still walk them.
+ * Ordering: keymap_put publishes a filled entry; pairs with: keymap_find.
+ */
+#ifndef KEYREST_ENGINE_LOCAL_KEYMAP_H
+#define KEYREST_ENGINE_LOCAL_KEYMAP_H
+
+#include <stdint.h>
+
+#include "../bytes.h"
+#include "../status.h"
+#include "budget.h"
+#include "entry.h"
+#include "reclaim.h"
+
+struct keymap;
+
+/* `reclaim` and `budget` are borrowed until close. */
+MUST_CHECK enum status keymap_open(struct reclaim *reclaim, struct budget *budget,
+                                   struct keymap **out_keymap);
+void keymap_close(struct keymap *keymap); /* NULL is allowed; frees no entry */
+
+/* The hash that the other calls take: keyed by a secret of this process. */
+uint64_t keymap_hash(const struct keymap *keymap, struct bytes key);
+
+/* The entry of `key`, NULL when there is none. Never waits. */
+struct entry *keymap_find(struct keymap *keymap, uint64_t hash, struct bytes key);
+
+/*
+ * Makes sure that one more new key of this hash's shard can be inserted, beyond those reserved and
+ * not yet inserted. NO_MEMORY. keymap_unreserve takes one back.
+ */
+MUST_CHECK enum status keymap_reserve(struct keymap *keymap, uint64_t hash);
+void keymap_unreserve(struct keymap *keymap, uint64_t hash);
+
+/*
+ * Makes `place` the place of `key`: exchanges the word of its entry, or inserts `spare`, an entry of
+ * that key. Who brings a spare holds a reservation, which is used up either way; NULL: the caller
+ * knows that the key has an entry. Returns the entry that now holds the place and sets the place it
+ * had before (0: it is `spare`, newly inserted).
+ */
+struct entry *keymap_put(struct keymap *keymap, uint64_t hash, struct bytes key,
+                         struct entry *spare, uint64_t place, uint64_t *out_place_before);
+
+/* Entries in all shards, and the bytes of their slots. */
+uint64_t keymap_count(struct keymap *keymap);
+uint64_t keymap_bytes(const struct keymap *keymap);
+
+#endif
