@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A window over the file, and what of it is a frame. */
+#include "journal_reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WINDOW_BYTES = 1 << 20 };
+
+void journal_reader_init(struct journal_reader *reader, const struct segment *segment)
+{
+    *reader = (struct journal_reader){
+        .segment = segment,
+        .offset = SEGMENT_HEADER_BYTES,
+        .end = segment->bytes,
+    };
+}
+
+void journal_reader_done(struct journal_reader *reader)
+{
+    free(reader->window);
+    *reader = (struct journal_reader){0};
+}
+
+/* Makes `bytes` at `offset` visible; NOT_FOUND when the segment ends before. */
+static enum status view(struct journal_reader *reader, uint64_t offset, uint64_t bytes,
+                        const unsigned char **out_bytes)
+{
+    if (bytes > reader->end || offset > reader->end - bytes)
+        return STATUS_NOT_FOUND;
+    bool inside = offset >= reader->window_offset &&
+                  offset + bytes <= reader->window_offset + reader->window_bytes;
+    if (!inside) {
+        uint64_t wanted = bytes > WINDOW_BYTES ? bytes : WINDOW_BYTES;
+        if (wanted > reader->end - offset)
+            wanted = reader->end - offset;
+        if (wanted > reader->window_capacity) {
+            free(reader->window);
+            reader->window = malloc(wanted);
+            reader->window_capacity = reader->window != NULL ? wanted : 0;
+            reader->window_bytes = 0;
+            if (reader->window == NULL)
+                return STATUS_NO_MEMORY;
+        }
+        size_t got = 0;
+        enum status status =
+            disk_file_read(reader->segment->file, offset, reader->window, wanted, &got);
+        reader->window_offset = offset;
+        reader->window_bytes = status == STATUS_OK ? got : 0;
+        if (status != STATUS_OK)
+            return status;
+        if (got < bytes)
+            return STATUS_NOT_FOUND;
+    }
+    *out_bytes = reader->window + (offset - reader->window_offset);
+    return STATUS_OK;
+}
+
+static enum status view_head(struct journal_reader *reader, uint64_t offset,
+                             struct frame_header *out_header)
+{
+    const unsigned char *bytes;
+    enum status status = view(reader, offset, sizeof *out_header, &bytes);
+    if (status != STATUS_OK)
+        return status;
+    memcpy(out_header, bytes, sizeof *out_header);
+    if (out_header->magic != FORMAT_FRAME_MAGIC)
+        return STATUS_NOT_FOUND;
+    uint64_t seed = frame_seed(reader->segment->salt, reader->segment->id, offset);
+    return frame_head_is_valid(out_header, seed) ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+enum status journal_reader_next(struct journal_reader *reader, struct journal_frame *out_frame)
+{
+    struct journal_frame frame = {.offset = reader->offset};
+    enum status status = view_head(reader, reader->offset, &frame.header);
+    if (status != STATUS_OK)
+        return status;
+    const unsigned char *bytes;
+    status = view(reader, reader->offset, sizeof frame.header + (uint64_t)frame.header.bytes, &bytes);
+    if (status != STATUS_OK)
+        return status;
+    frame.payload = bytes + sizeof frame.header;
+    uint64_t seed = frame_seed(reader->segment->salt, reader->segment->id, reader->offset);
+    if (!frame_payload_is_valid(&frame.header, frame.payload, seed))
+        return STATUS_NOT_FOUND;
+    reader->offset += frame_extent(frame.header.bytes, (frame.header.flags & FRAME_LAZY) != 0);
+    *out_frame = frame;
+    return STATUS_OK;
+}
+
+enum status journal_reader_link(struct journal_reader *reader, struct journal_frame *out_frame,
+                                struct frame_link *out_link)
+{
+    struct journal_frame frame;
+    enum status status = journal_reader_next(reader, &frame);
+    if (status != STATUS_OK)
+        return status;
+    if ((frame.header.flags & FRAME_LINK) == 0 || frame.header.bytes != sizeof *out_link)
+        return STATUS_NOT_FOUND;
+    memcpy(out_link, frame.payload, sizeof *out_link);
+    *out_frame = frame;
+    return STATUS_OK;
+}
+
+enum status journal_reader_scan(struct journal_reader *reader, uint64_t *out_durable_sequence)
+{
+    uint64_t durable = 0;
+    uint64_t last = reader->end < sizeof(struct frame_header)
+                        ? 0
+                        : reader->end - sizeof(struct frame_header);
+    for (uint64_t offset = reader->offset; offset <= last; offset += FORMAT_RECORD_ALIGNMENT) {
+        struct frame_header header;
+        enum status status = view_head(reader, offset, &header);
+        if (status == STATUS_OK && header.durable_sequence > durable)
+            durable = header.durable_sequence;
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+            return status;
+    }
+    *out_durable_sequence = durable;
+    return STATUS_OK;
+}
+
+enum status journal_frame_record(const struct journal_frame *frame, uint64_t *position,
+                                 const struct record **out_record)
+{
+    uint64_t left = frame->header.bytes - *position;
+    if (left == 0) {
+        *out_record = NULL;
+        return STATUS_OK;
+    }
+    const struct record *record = (const struct record *)(frame->payload + *position);
+    if (!record_head_is_valid(record, left) || !record_value_is_valid(record, record_value(record)))
+        return STATUS_CORRUPT_LOG;
+    *position += record_bytes(record);
+    *out_record = record;
+    return STATUS_OK;
+}
