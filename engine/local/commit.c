@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Preparing a request, queueing, leading. */
+#include "commit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <time.h>
+
+enum {
+    WAIT_SLICE_MS = 50,     /* how soon a fired cancel is seen */
+    GATHER_SYNC_SHARE = 4,  /* a leader waits at most 1/4 of the last group's time */
+};
+
+enum request_state { REQUEST_QUEUED, REQUEST_GATHERED, REQUEST_LEADS };
+
+/* One waiting writer, on its stack. */
+struct request {
+    struct group_request body; /* first: the leader reaches the request through it */
+    struct request *next, *previous;
+    enum request_state state; /* guarded by the queue's mutex */
+    sem_t wake;               /* posted once: the request is done, or leads */
+};
+
+struct commit {
+    /* set at open, then constant */
+    struct commit_options options;
+    struct group *group;
+    /* owned by the leader */
+    struct group_request *members[GROUP_OPERATIONS_MAX];
+    uint32_t last_members;
+    uint64_t last_ns;
+    /* atomic: written under the mutex, read by a gathering leader */
+    _Atomic uint32_t queued;
+    _Atomic uint64_t last_group_ns;
+    pthread_mutex_t mutex;
+    pthread_cond_t room; /* monotonic clock; signalled when queued_bytes falls */
+    /* guarded by mutex */
+    struct request *oldest, *newest;
+    uint64_t queued_bytes;
+    uint32_t room_waiters;
+    bool led;
+};
+
+enum status commit_open(const struct commit_options *options, struct commit **out_commit)
+{
+    struct commit *commit = calloc(1, sizeof *commit);
+    if (commit == NULL)
+        return STATUS_NO_MEMORY;
+    commit->options = *options;
+    pthread_mutex_init(&commit->mutex, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&commit->room, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    enum status status =
+        group_open(options->store, options->journal, options->sync, &commit->group);
+    if (status != STATUS_OK) {
+        commit_close(commit);
+        return status;
+    }
+    *out_commit = commit;
+    return STATUS_OK;
+}
+
+void commit_close(struct commit *commit)
+{
+    if (commit == NULL)
+        return;
+    group_close(commit->group);
+    pthread_cond_destroy(&commit->room);
+    pthread_mutex_destroy(&commit->mutex);
+    free(commit);
+}
+
+uint64_t commit_last_group_ns(const struct commit *commit)
+{
+    return atomic_load_explicit(&commit->last_group_ns, memory_order_relaxed);
+}
+
+static uint64_t now_ns(const struct commit *commit)
+{
+    const struct time_source *time = commit->options.store->time;
+    return time->monotonic_ns(time);
+}
+
+/* ---- the queue ---- */
+
+static void enqueue_locked(struct commit *commit, struct request *request)
+{
+    request->state = REQUEST_QUEUED;
+    request->next = NULL;
+    request->previous = commit->newest;
+    if (commit->newest != NULL)
+        commit->newest->next = request;
+    else
+        commit->oldest = request;
+    commit->newest = request;
+    commit->queued_bytes += request->body.bytes;
+    atomic_fetch_add_explicit(&commit->queued, 1, memory_order_relaxed);
+}
+
+static void dequeue_locked(struct commit *commit, struct request *request)
+{
+    if (request->previous != NULL)
+        request->previous->next = request->next;
+    else
+        commit->oldest = request->next;
+    if (request->next != NULL)
+        request->next->previous = request->previous;
+    else
+        commit->newest = request->previous;
+    commit->queued_bytes -= request->body.bytes;
+    atomic_fetch_sub_explicit(&commit->queued, 1, memory_order_relaxed);
+    if (commit->room_waiters > 0)
+        pthread_cond_broadcast(&commit->room);
+}
+
+/* ---- leading ---- */
+
+/*
+ * With a crowd, those whom the last group answered are about to ask again: yielding to them for a
+ * moment makes the next group larger. One writer alone never waits.
+ */
+static void let_the_crowd_queue(struct commit *commit)
+{
+    if (commit->last_members < 2)
+        return;
+    uint64_t until = now_ns(commit) + commit->last_ns / GATHER_SYNC_SHARE;
+    while (atomic_load_explicit(&commit->queued, memory_order_relaxed) < commit->last_members &&
+           now_ns(commit) < until)
+        sched_yield();
+}
+
+static uint32_t gather(struct commit *commit)
+{
+    uint32_t members = 0, operations = 0;
+    uint64_t bytes = 0;
+    pthread_mutex_lock(&commit->mutex);
+    while (commit->oldest != NULL) {
+        struct request *request = commit->oldest;
+        operations += request->body.count;
+        bytes += request->body.bytes;
+        if (members > 0 && (operations > GROUP_OPERATIONS_MAX || bytes > GROUP_BYTES_MAX))
+            break;
+        dequeue_locked(commit, request);
+        request->state = REQUEST_GATHERED;
+        commit->members[members++] = &request->body;
+    }
+    pthread_mutex_unlock(&commit->mutex);
+    return members;
+}
+
+/* Whoever waits longest leads next; nobody: the next to come. */
+static void hand_over(struct commit *commit)
+{
+    pthread_mutex_lock(&commit->mutex);
+    struct request *next = commit->oldest;
+    commit->led = next != NULL;
+    if (next != NULL) {
+        next->state = REQUEST_LEADS;
+        sem_post(&next->wake);
+    }
+    pthread_mutex_unlock(&commit->mutex);
+}
+
+static void lead(struct commit *commit, struct request *self)
+{
+    let_the_crowd_queue(commit);
+    uint32_t count = gather(commit);
+    assert(count > 0 && commit->members[0] == &self->body);
+    uint64_t begun = now_ns(commit);
+    group_run(commit->group, commit->members, count, begun + commit->options.rotate_wait_ns);
+    uint64_t ended = now_ns(commit);
+    commit->last_members = count;
+    commit->last_ns = ended - begun;
+    atomic_store_explicit(&commit->last_group_ns, ended, memory_order_relaxed);
+
+    /* The members list is the next leader's after the hand-over: take what is ours along. */
+    struct request *others = NULL;
+    for (uint32_t i = count; i > 1; i--) {
+        struct request *member = (struct request *)commit->members[i - 1];
+        member->next = others;
+        others = member;
+    }
+    hand_over(commit);
+    while (others != NULL) {
+        struct request *member = others;
+        others = member->next;
+        sem_post(&member->wake); /* its stack may be gone after this */
+    }
+}
+
+enum status commit_mark(struct commit *commit, enum frame_flag flag)
+{
+    pthread_mutex_lock(&commit->mutex);
+    bool busy = commit->led || commit->oldest != NULL;
+    if (!busy)
+        commit->led = true;
+    pthread_mutex_unlock(&commit->mutex);
+    if (busy)
+        return STATUS_BUSY;
+    enum status status = journal_mark(commit->options.journal, flag);
+    hand_over(commit);
+    return status;
+}
+
+/* ---- waiting ---- */
+
+static struct timespec slice_end(const struct commit *commit, const struct engine_context *context)
+{
+    uint64_t until = now_ns(commit) + WAIT_SLICE_MS * UINT64_C(1000000);
+    if (context->deadline_ns < until)
+        until = context->deadline_ns;
+    return (struct timespec){(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+}
+
+static enum status waited_enough(const struct commit *commit, const struct engine_context *context)
+{
+    if (cancel_fired(context->cancel))
+        return STATUS_CANCELLED;
+    return now_ns(commit) >= context->deadline_ns ? STATUS_BUSY : STATUS_OK;
+}
+
+static enum status wait_for_room_locked(struct commit *commit, const struct request *request,
+                                        const struct engine_context *context)
+{
+    enum status status = STATUS_OK;
+    commit->room_waiters++;
+    while (status == STATUS_OK && commit->queued_bytes > 0 &&
+           commit->queued_bytes + request->body.bytes > commit->options.queue_bytes_max) {
+        status = waited_enough(commit, context);
+        struct timespec until = slice_end(commit, context);
+        if (status == STATUS_OK)
+            pthread_cond_timedwait(&commit->room, &commit->mutex, &until);
+    }
+    commit->room_waiters--;
+    return status;
+}
+
+/* True: the request is out of the queue again, nobody has seen it. */
+static bool leave_queue(struct commit *commit, struct request *request)
+{
+    pthread_mutex_lock(&commit->mutex);
+    bool queued = request->state == REQUEST_QUEUED;
+    if (queued)
+        dequeue_locked(commit, request);
+    pthread_mutex_unlock(&commit->mutex);
+    return queued;
+}
+
+/* Returns OK when woken: the request is done, or leads. */
+static enum status wait_in_queue(struct commit *commit, struct request *request,
+                                 const struct engine_context *context)
+{
+    for (;;) {
+        struct timespec until = slice_end(commit, context);
+        if (sem_clockwait(&request->wake, CLOCK_MONOTONIC, &until) == 0)
+            return STATUS_OK;
+        enum status status = errno == ETIMEDOUT ? waited_enough(commit, context) : STATUS_OK;
+        if (status == STATUS_OK)
+            continue;
+        if (leave_queue(commit, request))
+            return status;
+        while (sem_wait(&request->wake) != 0)
+            continue;
+        return STATUS_OK;
+    }
+}
+
+static enum status queue_and_wait(struct commit *commit, struct request *request,
+                                  const struct engine_context *context)
+{
+    pthread_mutex_lock(&commit->mutex);
+    enum status status = wait_for_room_locked(commit, request, context);
+    bool leads = status == STATUS_OK && !commit->led;
+    if (status == STATUS_OK)
+        enqueue_locked(commit, request);
+    if (leads) {
+        commit->led = true;
+        request->state = REQUEST_LEADS;
+    }
+    pthread_mutex_unlock(&commit->mutex);
+    if (status == STATUS_OK && !leads)
+        status = wait_in_queue(commit, request, context);
+    if (status != STATUS_OK)
+        return status;
+    /* Ordered by the mutex or by `wake`: nobody else changes the state of a woken request. */
+    if (request->state == REQUEST_LEADS)
+        lead(commit, request);
+    return request->body.status;
+}
+
+/* ---- preparing ---- */
+
+static enum status check(const struct commit *commit, const struct engine_operation *operations,
+                         uint32_t count)
+{
+    const struct engine_limits *limits = commit->options.limits;
+    uint64_t value_bytes = 0;
+    if (count == 0)
+        return STATUS_INVALID;
+    if (count > limits->batch_operations_max)
+        return STATUS_TOO_LARGE;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t key_bytes = operations[i].key.size;
+        if (key_bytes == 0 || key_bytes > limits->key_bytes_max)
+            return STATUS_INVALID;
+        if (operations[i].type == ENGINE_PUT)
+            value_bytes += operations[i].value->size;
+    }
+    return value_bytes > limits->value_bytes_max ? STATUS_TOO_LARGE : STATUS_OK;
+}
+
+static int compare_by_key(const void *left, const void *right)
+{
+    const struct engine_operation *const *a = left, *const *b = right;
+    return bytes_compare((*a)->key, (*b)->key);
+}
+
+static enum status check_distinct(const struct engine_operation *operations, uint32_t count)
+{
+    if (count == 1)
+        return STATUS_OK;
+    AUTO_FREE const struct engine_operation **sorted = malloc(count * sizeof(void *));
+    if (sorted == NULL)
+        return STATUS_NO_MEMORY;
+    for (uint32_t i = 0; i < count; i++)
+        sorted[i] = &operations[i];
+    qsort(sorted, count, sizeof(void *), compare_by_key);
+    for (uint32_t i = 1; i < count; i++)
+        if (bytes_equal(sorted[i - 1]->key, sorted[i]->key))
+            return STATUS_INVALID;
+    return STATUS_OK;
+}
+
+static enum status prepare_put(struct commit *commit, struct engine_operation *operation,
+                               struct group_write *write)
+{
+    struct value *value = value_of_face(operation->value);
+    assert(bytes_equal(record_key(&value->record), operation->key));
+    value_seal(value, operation->expires_ms);
+    write->value = value;
+    write->spare = entry_pool_take(commit->options.store->entries, operation->key);
+    return write->spare != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+static enum status prepare(struct commit *commit, struct group_request *request)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < request->count && status == STATUS_OK; i++) {
+        struct engine_operation *operation = &request->operations[i];
+        struct group_write *write = &request->writes[i];
+        write->hash = keymap_hash(commit->options.store->keymap, operation->key);
+        if (operation->type == ENGINE_PUT)
+            status = prepare_put(commit, operation, write);
+        if (operation->type == ENGINE_PUT && status == STATUS_OK)
+            request->bytes += record_bytes(&write->value->record);
+        if (operation->type == ENGINE_DELETE)
+            request->bytes += record_size(operation->key.size, 0, 0);
+    }
+    return status;
+}
+
+/* Gives back what the group did not use; on OK the values are the store's. */
+static void finish(struct commit *commit, struct group_request *request, enum status status)
+{
+    for (uint32_t i = 0; i < request->count; i++) {
+        struct group_write *write = &request->writes[i];
+        entry_pool_give(commit->options.store->entries, write->spare);
+        if (status != STATUS_OK || write->value == NULL)
+            continue;
+        if (write->record != &write->value->record) /* a large one is the memtable's own now */
+            value_close(write->value);
+        request->operations[i].value = NULL;
+    }
+}
+
+static void count_refusal(struct commit *commit, enum status status)
+{
+    if (status == STATUS_CONFLICT)
+        stats_add(commit->options.store->stats, STATS_conflicts, 1);
+    if (status == STATUS_BUSY)
+        stats_add(commit->options.store->stats, STATS_busy, 1);
+}
+
+enum status commit_submit(struct commit *commit, struct engine_operation *operations,
+                          uint32_t count, const struct engine_context *context)
+{
+    enum status status = check(commit, operations, count);
+    if (status == STATUS_OK)
+        status = check_distinct(operations, count);
+    if (status != STATUS_OK)
+        return status;
+    struct group_write single = {0};
+    AUTO_FREE struct group_write *several = NULL;
+    if (count > 1 && (several = calloc(count, sizeof *several)) == NULL)
+        return STATUS_NO_MEMORY;
+    struct request request = {
+        .body = {.operations = operations,
+                 .writes = count == 1 ? &single : several,
+                 .count = count},
+    };
+    uint64_t begun = now_ns(commit);
+    sem_init(&request.wake, 0, 0);
+    status = prepare(commit, &request.body);
+    if (status == STATUS_OK)
+        status = queue_and_wait(commit, &request, context);
+    sem_destroy(&request.wake);
+    finish(commit, &request.body, status);
+    count_refusal(commit, status);
+    stats_observe(commit->options.store->stats, STATS_commit, now_ns(commit) - begun);
+    return status;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one way in for writes: a queue without a thread of its own. Who finds no leader leads one
+ * group (group.h), hands the lead to the oldest waiting writer, then wakes its own.
+ *
+ * Threads: any submits. A writer waits for room and in the queue until its deadline; once gathered
+ * it stays to the end, since the leader works on its memory.
+ */
+#ifndef KEYREST_ENGINE_LOCAL_COMMIT_H
+#define KEYREST_ENGINE_LOCAL_COMMIT_H
+
+#include "group.h"
+
+struct commit_options {
+    struct store *store;
+    struct journal *journal;
+    const struct engine_limits *limits;
+    bool sync;                 /* every group is durable before it is answered */
+    uint64_t queue_bytes_max;  /* of records waiting; one larger commit may wait alone */
+    uint64_t rotate_wait_ns;   /* for a segment to become ready */
+};
+
+struct commit;
+
+MUST_CHECK enum status commit_open(const struct commit_options *options,
+                                   struct commit **out_commit);
+void commit_close(struct commit *commit); /* NULL is allowed */
+
+/* As engine_commit(). */
+MUST_CHECK enum status commit_submit(struct commit *commit, struct engine_operation *operations,
+                                     uint32_t count, const struct engine_context *context);
+
+/*
+ * Writes a mark into the journal, between groups. BUSY: somebody leads or waits, so that a newer
+ * frame comes anyway.
+ */
+MUST_CHECK enum status commit_mark(struct commit *commit, enum frame_flag flag);
+
+/* Monotonic ns at which the last group ended; 0 before the first. */
+uint64_t commit_last_group_ns(const struct commit *commit);
+
+#endif

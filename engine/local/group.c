@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Judging, building, writing and applying one group. */
+#include "group.h"
+
+#include <assert.h>
+
+enum { KEY_SLOTS = GROUP_OPERATIONS_MAX * 2 };
+
+/* A key that an earlier request of this group writes. */
+struct group_key {
+    uint64_t generation; /* of the group that filled the slot */
+    uint64_t hash;
+    struct bytes key;
+    uint64_t sequence; /* 0: that request deletes it */
+};
+
+struct group {
+    /* set at open, then constant */
+    struct store *store;
+    struct journal *journal;
+    bool sync;
+    /* of the group under way */
+    uint64_t generation;
+    int64_t now_ms;
+    uint64_t last_sequence;
+    uint32_t records;
+    uint64_t bytes;
+    int piece_count;
+    struct iovec pieces[GROUP_OPERATIONS_MAX];
+    struct group_key keys[KEY_SLOTS];
+};
+
+enum status group_open(struct store *store, struct journal *journal, bool sync,
+                       struct group **out_group)
+{
+    struct group *group = calloc(1, sizeof *group);
+    if (group == NULL)
+        return STATUS_NO_MEMORY;
+    group->store = store;
+    group->journal = journal;
+    group->sync = sync;
+    *out_group = group;
+    return STATUS_OK;
+}
+
+void group_close(struct group *group)
+{
+    free(group);
+}
+
+/* ---- judging ---- */
+
+/* The slot of `key`, or the free one where it would go. */
+static struct group_key *key_slot(struct group *group, uint64_t hash, struct bytes key)
+{
+    for (uint64_t i = hash;; i++) {
+        struct group_key *slot = &group->keys[i % KEY_SLOTS];
+        if (slot->generation != group->generation ||
+            (slot->hash == hash && bytes_equal(slot->key, key)))
+            return slot;
+    }
+}
+
+static void remember(struct group *group, uint64_t hash, struct bytes key, uint64_t sequence)
+{
+    *key_slot(group, hash, key) = (struct group_key){group->generation, hash, key, sequence};
+}
+
+static enum status find_current(struct group *group, struct bytes key, struct group_write *write)
+{
+    const struct group_key *slot = key_slot(group, write->hash, key);
+    if (slot->generation == group->generation) {
+        write->current = slot->sequence;
+        return STATUS_OK;
+    }
+    return store_version(group->store, write->hash, key, group->now_ms, &write->current);
+}
+
+static bool conditions_hold(const struct engine_operation *operation, struct engine_version current)
+{
+    for (uint32_t i = 0; i < operation->condition_count; i++)
+        if (!engine_condition_holds(&operation->conditions[i], current))
+            return false;
+    return true;
+}
+
+/* Judges every operation, so that a refusal can name each one that failed. */
+static enum status judge(struct group *group, struct group_request *request)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < request->count; i++) {
+        struct engine_operation *operation = &request->operations[i];
+        enum status found = find_current(group, operation->key, &request->writes[i]);
+        if (found != STATUS_OK)
+            return found;
+        uint64_t current = request->writes[i].current;
+        operation->version =
+            (struct engine_version){current != 0 ? group->store->epoch : 0, current};
+        bool holds = conditions_hold(operation, operation->version);
+        operation->outcome = holds ? ENGINE_CHECKED : ENGINE_FAILED;
+        if (!holds)
+            status = STATUS_CONFLICT;
+    }
+    return status;
+}
+
+/* ---- building ---- */
+
+static bool writes_something(const struct engine_operation *operation,
+                             const struct group_write *write)
+{
+    return operation->type == ENGINE_PUT ||
+           (operation->type == ENGINE_DELETE && write->current != 0);
+}
+
+static bool is_new_key(const struct engine_operation *operation, const struct group_write *write)
+{
+    return operation->type == ENGINE_PUT && write->current == 0;
+}
+
+static struct record *place_record(struct group *group, const struct engine_operation *operation,
+                                   const struct group_write *write)
+{
+    struct memtable *memtable = group->store->memtable;
+    if (operation->type == ENGINE_DELETE) {
+        struct record *tombstone =
+            memtable_cut(memtable, record_size(operation->key.size, 0, 0));
+        if (tombstone != NULL) {
+            record_init(tombstone, RECORD_DELETE, operation->key, (struct bytes){NULL, 0});
+            record_seal_value(tombstone, 0);
+        }
+        return tombstone;
+    }
+    struct record *draft = &write->value->record;
+    if (value_is_large(draft))
+        return draft;
+    struct record *copy = memtable_cut(memtable, record_bytes(draft));
+    if (copy != NULL)
+        memcpy(copy, draft, record_bytes(draft));
+    return copy;
+}
+
+static void take_back(struct group *group, struct group_request *request, uint32_t reserved,
+                      struct memtable_mark mark)
+{
+    for (uint32_t i = 0; i < request->count; i++) {
+        if (i < reserved && is_new_key(&request->operations[i], &request->writes[i]))
+            keymap_unreserve(group->store->keymap, request->writes[i].hash);
+        request->writes[i].record = NULL;
+    }
+    memtable_rewind(group->store->memtable, mark);
+}
+
+/* Takes all the memory that the request needs, or none: after this nothing may fail but the disk. */
+static enum status make_room(struct group *group, struct group_request *request)
+{
+    struct memtable_mark mark = memtable_mark(group->store->memtable);
+    enum status status =
+        memtable_reserve(group->store->memtable, group->records + request->count);
+    uint32_t reserved = 0;
+    for (uint32_t i = 0; i < request->count && status == STATUS_OK; i++) {
+        struct group_write *write = &request->writes[i];
+        if (!writes_something(&request->operations[i], write))
+            continue;
+        write->record = place_record(group, &request->operations[i], write);
+        if (write->record == NULL)
+            status = STATUS_NO_MEMORY;
+        else if (is_new_key(&request->operations[i], write))
+            status = keymap_reserve(group->store->keymap, write->hash);
+        if (status == STATUS_OK)
+            reserved = i + 1;
+    }
+    if (status != STATUS_OK)
+        take_back(group, request, reserved, mark);
+    return status;
+}
+
+static void add_piece(struct group *group, struct record *record)
+{
+    size_t size = record_bytes(record);
+    group->records++;
+    group->bytes += size;
+    if (group->piece_count > 0) {
+        struct iovec *last = &group->pieces[group->piece_count - 1];
+        if ((unsigned char *)last->iov_base + last->iov_len == (unsigned char *)record) {
+            last->iov_len += size;
+            return;
+        }
+    }
+    group->pieces[group->piece_count++] = (struct iovec){record, size};
+}
+
+static enum engine_outcome outcome_of(const struct engine_operation *operation,
+                                      const struct group_write *write)
+{
+    if (operation->type == ENGINE_PUT)
+        return write->current == 0 ? ENGINE_CREATED : ENGINE_REPLACED;
+    if (operation->type == ENGINE_DELETE)
+        return write->current == 0 ? ENGINE_ABSENT : ENGINE_DELETED;
+    return ENGINE_CHECKED;
+}
+
+static void build(struct group *group, struct engine_operation *operation,
+                  struct group_write *write)
+{
+    operation->outcome = outcome_of(operation, write);
+    if (write->record == NULL)
+        return;
+    uint64_t sequence = ++group->last_sequence;
+    record_seal_head(write->record, sequence, group->now_ms);
+    operation->version = (struct engine_version){group->store->epoch, sequence};
+    add_piece(group, write->record);
+    remember(group, write->hash, operation->key, operation->type == ENGINE_PUT ? sequence : 0);
+}
+
+static enum status admit(struct group *group, struct group_request *request)
+{
+    enum status status = judge(group, request);
+    if (status == STATUS_OK)
+        status = make_room(group, request);
+    if (status != STATUS_OK)
+        return status;
+    for (uint32_t i = 0; i < request->count; i++)
+        build(group, &request->operations[i], &request->writes[i]);
+    return STATUS_OK;
+}
+
+/* ---- writing ---- */
+
+static enum status write_group(struct group *group)
+{
+    if (group->records == 0)
+        return STATUS_OK;
+    struct journal_group frame = {
+        .pieces = group->pieces,
+        .piece_count = group->piece_count,
+        .bytes = (uint32_t)group->bytes,
+        .records = group->records,
+        .first_sequence = group->last_sequence - group->records + 1,
+        .last_sequence = group->last_sequence,
+    };
+    enum status status = journal_write(group->journal, &frame);
+    if (status == STATUS_OK && group->sync)
+        status = journal_sync(group->journal);
+    /* The frame may be found whole at a restart: nobody can say whether it was applied. */
+    return status == STATUS_OK ? STATUS_OK : STATUS_UNKNOWN;
+}
+
+/* ---- applying ---- */
+
+static void count_write(struct store *store, const struct record *record)
+{
+    stats_add(store->stats, record->type == RECORD_PUT ? STATS_puts : STATS_deletes, 1);
+    stats_add(store->stats, STATS_accepted,
+              (uint64_t)record->key_bytes + record->meta_bytes + record->value_bytes);
+}
+
+static void apply(struct group *group, struct group_request *request)
+{
+    for (uint32_t i = 0; i < request->count; i++) {
+        struct group_write *write = &request->writes[i];
+        if (write->record == NULL)
+            continue;
+        bool new_key = is_new_key(&request->operations[i], write);
+        if (store_apply(group->store, write->hash, write->record, new_key ? write->spare : NULL))
+            write->spare = NULL;
+        count_write(group->store, write->record);
+    }
+}
+
+static bool has_writes(const struct group_request *request)
+{
+    for (uint32_t i = 0; i < request->count; i++)
+        if (request->writes[i].record != NULL)
+            return true;
+    return false;
+}
+
+/* A request that wrote nothing was judged against writes that did not happen: it is not applied. */
+static void fail_all(struct group_request *const *requests, uint32_t count, enum status status)
+{
+    for (uint32_t i = 0; i < count; i++)
+        requests[i]->status =
+            status == STATUS_UNKNOWN && !has_writes(requests[i]) ? STATUS_UNAVAILABLE : status;
+}
+
+static enum status begin(struct group *group, struct group_request *const *requests,
+                         uint32_t count, uint64_t rotate_deadline_ns)
+{
+    const struct time_source *time = group->store->time;
+    group->generation++;
+    group->now_ms = time->wall_ms(time);
+    group->last_sequence = store_sequence(group->store);
+    group->records = 0;
+    group->bytes = 0;
+    group->piece_count = 0;
+    if (journal_is_sealed(group->journal))
+        return STATUS_READ_ONLY;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += requests[i]->bytes;
+    if (bytes > journal_room(group->journal))
+        return journal_rotate(group->journal, rotate_deadline_ns);
+    return STATUS_OK;
+}
+
+void group_run(struct group *group, struct group_request *const *requests, uint32_t count,
+               uint64_t rotate_deadline_ns)
+{
+    enum status status = begin(group, requests, count, rotate_deadline_ns);
+    if (status != STATUS_OK) {
+        /* Before the write: whatever sealed the journal, these were not applied. */
+        fail_all(requests, count, status == STATUS_IO ? STATUS_UNAVAILABLE : status);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        requests[i]->status = admit(group, requests[i]);
+    status = write_group(group);
+    if (status != STATUS_OK) {
+        fail_all(requests, count, status);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (requests[i]->status == STATUS_OK)
+            apply(group, requests[i]);
+    stats_add(group->store->stats, STATS_commit_groups, 1);
+    store_publish(group->store, group->last_sequence);
+}

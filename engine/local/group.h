@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One group of commits: judged in order, written as one journal frame, made durable, applied.
+ * What a request asks for is decided against the keys in memory and against the requests before it
+ * in the same group. Nothing found while judging is kept over the fdatasync.
+ *
+ * Threads: the commit leader alone.
+ */
+#ifndef KEYREST_ENGINE_LOCAL_GROUP_H
+#define KEYREST_ENGINE_LOCAL_GROUP_H
+
+#include "journal.h"
+#include "store.h"
+#include "value.h"
+
+enum {
+    GROUP_OPERATIONS_MAX = 4096,
+    GROUP_BYTES_MAX = 1 << 20, /* or one larger request alone */
+};
+
+/* What the writer prepared for one operation, in its own thread. */
+struct group_write {
+    uint64_t hash;
+    struct entry *spare;  /* put: NULL once it is in use */
+    struct value *value;  /* put: sealed but for its head */
+    struct record *record; /* set by the group: where the version stands; NULL: nothing to write */
+    uint64_t current;      /* set by the group: the key's sequence before, 0 when absent */
+};
+
+struct group_request {
+    struct engine_operation *operations;
+    struct group_write *writes; /* one per operation */
+    uint32_t count;
+    uint64_t bytes; /* of all records, at most */
+    enum status status; /* set by the group */
+};
+
+struct group;
+
+/* `store` and `journal` are borrowed until close. `sync`: an fdatasync before anything is applied. */
+MUST_CHECK enum status group_open(struct store *store, struct journal *journal, bool sync,
+                                  struct group **out_group);
+void group_close(struct group *group); /* NULL is allowed */
+
+/*
+ * Runs a group; every request's status is set. Together they stay within the limits above. Rotates
+ * the journal first when the rest of the segment is too small, waiting for a ready one until
+ * `rotate_deadline_ns`.
+ */
+void group_run(struct group *group, struct group_request *const *requests, uint32_t count,
+               uint64_t rotate_deadline_ns);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chunks of small records, blocks of record pointers. */
+#include "memtable.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "value.h"
+
+enum {
+    CHUNK_BYTES = 1 << 20,
+    BLOCK_BYTES = 16 << 10,
+};
+
+struct chunk {
+    struct chunk *previous;
+    uint64_t used;
+    unsigned char data[CHUNK_BYTES];
+};
+
+struct block {
+    struct block *next;
+    uint64_t count;
+    const struct record *records[(BLOCK_BYTES - 16) / sizeof(void *)];
+};
+
+struct memtable {
+    struct budget *budget; /* set at open, then constant */
+    _Atomic uint64_t bytes; /* written by the leader, read by anyone */
+    /* owned by the leader */
+    struct chunk *chunk; /* newest first */
+    struct block *first, *last;
+};
+
+static void charge(struct memtable *memtable, uint64_t bytes)
+{
+    budget_force(memtable->budget, bytes);
+    atomic_fetch_add_explicit(&memtable->bytes, bytes, memory_order_relaxed);
+}
+
+static struct block *block_make(struct memtable *memtable)
+{
+    struct block *block = malloc(sizeof *block);
+    if (block == NULL)
+        return NULL;
+    block->next = NULL;
+    block->count = 0;
+    charge(memtable, sizeof *block);
+    return block;
+}
+
+enum status memtable_open(struct budget *budget, struct memtable **out_memtable)
+{
+    struct memtable *memtable = calloc(1, sizeof *memtable);
+    if (memtable == NULL)
+        return STATUS_NO_MEMORY;
+    memtable->budget = budget;
+    memtable->first = memtable->last = block_make(memtable);
+    if (memtable->first == NULL) {
+        free(memtable);
+        return STATUS_NO_MEMORY;
+    }
+    *out_memtable = memtable;
+    return STATUS_OK;
+}
+
+static void close_block(struct block *block, uint64_t *large_bytes)
+{
+    for (uint64_t i = 0; i < block->count; i++)
+        if (value_is_large(block->records[i])) {
+            struct value *value = value_of_record(block->records[i]);
+            *large_bytes += value->charged;
+            value_retire(value); /* gives its own charge back */
+        }
+    free(block);
+}
+
+void memtable_close(struct memtable *memtable)
+{
+    if (memtable == NULL)
+        return;
+    uint64_t large_bytes = 0;
+    for (struct block *block = memtable->first, *next; block != NULL; block = next) {
+        next = block->next;
+        close_block(block, &large_bytes);
+    }
+    for (struct chunk *chunk = memtable->chunk, *previous; chunk != NULL; chunk = previous) {
+        previous = chunk->previous;
+        free(chunk);
+    }
+    budget_give(memtable->budget, memtable->bytes - large_bytes);
+    free(memtable);
+}
+
+void *memtable_cut(struct memtable *memtable, uint64_t bytes)
+{
+    assert(bytes % FORMAT_RECORD_ALIGNMENT == 0 && bytes <= MEMTABLE_CUT_BYTES_MAX);
+    struct chunk *chunk = memtable->chunk;
+    if (chunk == NULL || CHUNK_BYTES - chunk->used < bytes) {
+        chunk = malloc(sizeof *chunk);
+        if (chunk == NULL)
+            return NULL;
+        chunk->previous = memtable->chunk;
+        chunk->used = 0;
+        memtable->chunk = chunk;
+        charge(memtable, sizeof *chunk);
+    }
+    void *cut = chunk->data + chunk->used;
+    chunk->used += bytes;
+    return cut;
+}
+
+enum status memtable_reserve(struct memtable *memtable, uint32_t count)
+{
+    struct block *block = memtable->last;
+    for (uint64_t room = COUNT_OF(block->records) - block->count; room < count;
+         room += COUNT_OF(block->records)) {
+        if (block->next == NULL && (block->next = block_make(memtable)) == NULL)
+            return STATUS_NO_MEMORY;
+        block = block->next;
+    }
+    return STATUS_OK;
+}
+
+void memtable_list(struct memtable *memtable, struct record *record)
+{
+    struct block *block = memtable->last;
+    if (block->count == COUNT_OF(block->records))
+        memtable->last = block = block->next;
+    assert(block != NULL);
+    block->records[block->count++] = record;
+    if (value_is_large(record)) /* charged since value_open */
+        atomic_fetch_add_explicit(&memtable->bytes, value_of_record(record)->charged,
+                                  memory_order_relaxed);
+}
+
+struct memtable_mark memtable_mark(const struct memtable *memtable)
+{
+    return (struct memtable_mark){memtable->chunk,
+                                  memtable->chunk != NULL ? memtable->chunk->used : 0};
+}
+
+void memtable_rewind(struct memtable *memtable, struct memtable_mark mark)
+{
+    while (memtable->chunk != mark.chunk) {
+        struct chunk *chunk = memtable->chunk;
+        memtable->chunk = chunk->previous;
+        budget_give(memtable->budget, sizeof *chunk);
+        atomic_fetch_sub_explicit(&memtable->bytes, sizeof *chunk, memory_order_relaxed);
+        free(chunk);
+    }
+    if (mark.chunk != NULL)
+        memtable->chunk->used = mark.used;
+}
+
+uint64_t memtable_bytes(const struct memtable *memtable)
+{
+    return atomic_load_explicit(&memtable->bytes, memory_order_relaxed);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Drafts of records, large values and replies. */
+#include "value.h"
+
+enum { REPLY_CHARGED_BYTES = 16 << 10 }; /* smaller copies are bounded by the connections */
+
+/* A charged copy: the charge travels in front of the bytes. */
+struct charged_reply {
+    struct budget *budget;
+    uint64_t charged;
+    unsigned char data[];
+};
+
+static size_t allocation_bytes(size_t key_bytes, size_t meta_bytes, size_t capacity)
+{
+    return offsetof(struct value, record) + record_size(key_bytes, meta_bytes, capacity);
+}
+
+static void place_face(struct value *value, size_t capacity)
+{
+    struct record *record = &value->record;
+    value->face.data = record->data + record->key_bytes + record->meta_bytes;
+    value->face.capacity = capacity;
+}
+
+enum status value_open(struct budget *budget, struct bytes key, struct bytes meta, size_t capacity,
+                       struct value **out_value)
+{
+    size_t bytes = allocation_bytes(key.size, meta.size, capacity);
+    if (!budget_take(budget, bytes))
+        return STATUS_NO_MEMORY;
+    struct value *value = malloc(bytes);
+    if (value == NULL) {
+        budget_give(budget, bytes);
+        return STATUS_NO_MEMORY;
+    }
+    value->face.size = 0;
+    value->budget = budget;
+    value->charged = bytes;
+    atomic_init(&value->pin.word, 0);
+    record_init(&value->record, RECORD_PUT, key, meta);
+    place_face(value, capacity);
+    *out_value = value;
+    return STATUS_OK;
+}
+
+enum status value_grow(struct value **value, size_t capacity)
+{
+    struct value *old = *value;
+    if (capacity <= old->face.capacity)
+        return STATUS_OK;
+    size_t bytes = allocation_bytes(old->record.key_bytes, old->record.meta_bytes, capacity);
+    uint64_t more = bytes - old->charged;
+    if (!budget_take(old->budget, more))
+        return STATUS_NO_MEMORY;
+    struct value *grown = realloc(old, bytes);
+    if (grown == NULL) {
+        budget_give(old->budget, more);
+        return STATUS_NO_MEMORY;
+    }
+    grown->charged = bytes;
+    place_face(grown, capacity);
+    *value = grown;
+    return STATUS_OK;
+}
+
+void value_close(struct value *value)
+{
+    if (value == NULL)
+        return;
+    budget_give(value->budget, value->charged);
+    free(value);
+}
+
+void value_seal(struct value *value, int64_t expires_ms)
+{
+    value->record.expires_ms = expires_ms;
+    record_seal_value(&value->record, (uint32_t)value->face.size);
+}
+
+void value_retire(struct value *value)
+{
+    if (pin_retire(&value->pin))
+        value_close(value);
+}
+
+/* ---- replies ---- */
+
+static void release_charged(void *owner)
+{
+    struct charged_reply *reply = owner;
+    budget_give(reply->budget, reply->charged);
+    free(reply);
+}
+
+static void release_pinned(void *owner)
+{
+    struct value *value = owner;
+    if (pin_drop(&value->pin))
+        value_close(value);
+}
+
+static unsigned char *copy_open(struct budget *budget, size_t bytes, struct engine_item *item)
+{
+    if (bytes < REPLY_CHARGED_BYTES) {
+        item->owner = malloc(bytes > 0 ? bytes : 1);
+        item->release = free;
+        return item->owner;
+    }
+    struct charged_reply *reply = malloc(sizeof *reply + bytes);
+    if (reply == NULL)
+        return NULL;
+    *reply = (struct charged_reply){budget, sizeof *reply + bytes};
+    budget_force(budget, reply->charged); /* reads go on when writes are refused */
+    item->owner = reply;
+    item->release = release_charged;
+    return reply->data;
+}
+
+static enum status reply_by_copy(struct budget *budget, const struct record *record,
+                                 bool with_value, struct engine_item *item)
+{
+    size_t value_bytes = with_value ? record->value_bytes : 0;
+    size_t bytes = record->meta_bytes + value_bytes;
+    if (bytes > 0) {
+        unsigned char *copy = copy_open(budget, bytes, item);
+        if (copy == NULL)
+            return STATUS_NO_MEMORY;
+        memcpy(copy, record->data + record->key_bytes, bytes);
+        item->meta.data = copy;
+        if (with_value)
+            item->value.data = copy + record->meta_bytes;
+    }
+    if (with_value && !record_value_is_valid(record, item->value))
+        return STATUS_CORRUPT;
+    return STATUS_OK;
+}
+
+static void reply_by_pin(const struct record *record, struct engine_item *item)
+{
+    struct value *value = value_of_record(record);
+    pin_take(&value->pin);
+    item->owner = value;
+    item->release = release_pinned;
+    item->meta = record_meta(record);
+    item->value = record_value(record);
+}
+
+enum status value_reply(struct budget *budget, const struct record *record, uint64_t epoch,
+                        bool with_value, struct engine_item *out_item)
+{
+    if (!record_head_is_valid(record, record_bytes(record)))
+        return STATUS_CORRUPT;
+    struct engine_item item = {
+        .version = {epoch, record->sequence},
+        .modified_ms = record->modified_ms,
+        .expires_ms = record->expires_ms,
+        .meta = {NULL, record->meta_bytes},
+        .value = {NULL, record->value_bytes},
+    };
+    if (with_value && value_is_large(record)) {
+        reply_by_pin(record, &item);
+    } else {
+        enum status status = reply_by_copy(budget, record, with_value, &item);
+        if (status != STATUS_OK) {
+            engine_item_done(&item);
+            return status;
+        }
+    }
+    *out_item = item;
+    return STATUS_OK;
+}
