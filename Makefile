@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Keyrest. `make help` lists the goals. Objects of each variant live side by side under build/<variant>/.
+# Keyrest, for Debian 12 on amd64. `make help` lists the goals. Objects of each variant live side by
+# side under build/<variant>/: release, test (with the injectors of -DKEYREST_TEST), asan, tsan, lint.
 
 VARIANT ?= release
 BUILD = build/$(VARIANT)
@@ -19,11 +20,15 @@ WARNINGS = -Wall -Wextra \
   -Wvla
 # -Wshadow: one name, one thing in a scope. -Wconversion: no silent narrowing of sizes and offsets.
 # -Wswitch-enum: a new status or kind must be handled everywhere. -Wvla: no unbounded stack.
-CFLAGS_release = -O2 -g
+# No variant sets NDEBUG: a broken invariant must stop the process, not reach the disk.
+CFLAGS_release = -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+LDFLAGS_release = -Wl,-z,relro,-z,now
 CFLAGS_test = -O1 -g -DKEYREST_TEST
 CFLAGS_asan = -O1 -g -DKEYREST_TEST -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_tsan = -O1 -g -DKEYREST_TEST -fsanitize=thread
+CFLAGS_lint = -O2 -DKEYREST_TEST -Werror
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DKEYREST_VERSION='"$(VERSION)"' -fno-common -pthread $(WARNINGS) $(CFLAGS_$(VARIANT)) $(CFLAGS)
+ALL_LDFLAGS = $(LDFLAGS_$(VARIANT)) $(LDFLAGS)
 LIBS = -lmicrohttpd -ljansson -lck -lxxhash -lpthread
 
 SOURCES = $(wildcard engine/*.c engine/local/*.c engine/memory/*.c api/*.c service/*.c)
@@ -32,41 +37,128 @@ LIBRARY_OBJECTS = $(filter-out $(BUILD)/service/main.o,$(OBJECTS))
 TEST_LIB_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 TEST_SOURCES = $(wildcard tests/unit/*/test_*.c tests/conformance/test_*.c tests/crash/test_*.c tests/stress/test_*.c tests/http/test_*.c)
 TEST_PROGRAMS = $(TEST_SOURCES:%.c=$(BUILD)/%)
+BENCH_PROGRAMS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
+# What each goal needs beyond make, as Debian 12 packages.
+PACKAGES = gcc libc6-dev libmicrohttpd-dev libjansson-dev libck-dev libxxhash-dev libcmocka-dev curl
+PACKAGES_lint = clang clang-format cppcheck
+PACKAGES_node = nodejs npm
+PACKAGES_bench = wrk
+
+# make V=1 shows the commands.
+Q = $(if $(V),,@)
+# Sub-makes use every processor, unless the caller said how many.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+VARIANT_MAKE = $(MAKE) --no-print-directory $(JOBS)
+
+# Packages come before everything else, also under `make -j deps run`.
+ifneq ($(filter deps%,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
 .DEFAULT_GOAL = all
 .SECONDARY:
-.PHONY: all binary tests test clean help
+.DELETE_ON_ERROR:
+.PHONY: FORCE all tests benches run test asan tsan lint bench install clean help deps deps-lint deps-bench deps-optional
 
 all: build/keyrest ## build the service: build/keyrest
 
-build/keyrest: $(SOURCES) $(wildcard engine/*.h engine/*.def engine/*/*.h api/*.h api/*.def service/*.h service/*.def)
-	@$(MAKE) --no-print-directory VARIANT=release build/release/keyrest
-	@cp build/release/keyrest $@
+run: build/keyrest ## serve ./data on 127.0.0.1:7070
+	@exec build/keyrest serve --listen 127.0.0.1:7070 --data ./data
 
-$(BUILD)/keyrest: $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) -o $@ $^ $(LIBS)
+# T=suite, T=suite/words of a test's name, or T=kind (unit, conformance, crash, stress, http, contract).
+test: export PICK = $(T)
+test: build/keyrest ## run every test; T=suite or T=suite/words runs some
+	@$(VARIANT_MAKE) VARIANT=test build/test/keyrest tests
+	@tests/run build/test "$$PICK"
 
-$(BUILD)/libkeyrest.a: $(LIBRARY_OBJECTS) $(TEST_LIB_OBJECTS)
-	@rm -f $@
-	$(AR) rcs $@ $^
+SANITIZED = unit conformance stress
 
-$(BUILD)/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+asan: export PICK = $(T)
+asan: ## run unit, conformance and stress tests under ASan and UBSan; T as in test
+	@$(VARIANT_MAKE) VARIANT=asan build/asan/keyrest tests
+	@tests/run build/asan $(if $(T),"$$PICK",$(SANITIZED))
 
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkeyrest.a
-	$(CC) $(ALL_CFLAGS) -o $@ $< $(BUILD)/libkeyrest.a -lcmocka $(LIBS)
+tsan: export PICK = $(T)
+tsan: ## run unit, conformance and stress tests under TSan; T as in test
+	@$(VARIANT_MAKE) VARIANT=tsan build/tsan/keyrest tests
+	@tests/run build/tsan $(if $(T),"$$PICK",$(SANITIZED))
 
-tests: $(TEST_PROGRAMS) # every test program of the variant
+lint: ## check layout, layers, warnings and openapi.yaml (make deps-lint)
+	@tests/lint
 
-test: build/keyrest ## build and run every test; T=suite or T=suite/words runs some
-	@$(MAKE) --no-print-directory VARIANT=test build/test/keyrest tests
-	@tests/run build/test '$(T)'
+bench: build/keyrest ## measure against bare libmicrohttpd and a bare fdatasync loop (make deps-bench)
+	@$(VARIANT_MAKE) VARIANT=release benches
+	@tests/bench/run
+
+install: build/keyrest ## install bin/keyrest under PREFIX (/usr/local); DESTDIR is put before it
+	install -D -m 755 build/keyrest '$(DESTDIR)$(PREFIX)/bin/keyrest'
 
 clean: ## remove build/
 	rm -rf build
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
--include $(OBJECTS:.o=.d) $(TEST_LIB_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d)
+deps: ## install what building, running and testing need
+	$(call install_packages,$(PACKAGES))
+
+deps-lint: ## install what lint needs
+	$(call install_packages,$(PACKAGES_lint))
+	@if ! command -v npx >/dev/null; then $(MAKE) --no-print-directory deps-node; fi
+
+deps-node:
+	$(call install_packages,$(PACKAGES_node))
+
+deps-bench: ## install what bench needs
+	$(call install_packages,$(PACKAGES_bench))
+
+deps-optional: deps-lint deps-bench ## all of the above
+
+# Asks dpkg first: when nothing is missing, nothing is touched, and no network is needed.
+APT_GET = DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300
+define install_packages
+@missing=; for package in $(1); do \
+    dpkg-query -W -f '$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+done; \
+[ -n "$$missing" ] || exit 0; \
+commands="$(APT_GET) update && $(APT_GET) install -y --no-install-recommends$$missing"; \
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then sh -c "$$commands" </dev/null; \
+elif command -v apt-get >/dev/null && command -v sudo >/dev/null; then sudo sh -c "$$commands" </dev/null; \
+else echo "Packages of Debian 12 are missing. As root, run:" >&2; echo "$$commands" >&2; exit 2; fi
+endef
+
+# The variant is built by a make of its own, so that one invocation can need several.
+build/keyrest: FORCE
+	@$(VARIANT_MAKE) VARIANT=release build/release/keyrest
+	@ln -f build/release/keyrest $@
+
+tests: $(TEST_PROGRAMS) # every test program of the variant
+
+benches: $(BENCH_PROGRAMS)
+
+$(BUILD)/keyrest: $(OBJECTS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/libkeyrest.a: $(LIBRARY_OBJECTS) $(TEST_LIB_OBJECTS)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D); echo "  CC   $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkeyrest.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libkeyrest.a -lcmocka $(LIBS)
+
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o
+	@echo "  LINK $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< -lmicrohttpd
+
+# Changes when the compiler or its flags do, and everything is built anew.
+$(BUILD)/flags: export FLAGS = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D); echo "$$FLAGS" | cmp -s - $@ || echo "$$FLAGS" >$@
+
+-include $(OBJECTS:.o=.d) $(TEST_LIB_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d) $(BENCH_PROGRAMS:=.d)
