@@ -195,12 +195,13 @@ enum engine_state {
 
 struct engine_health {
     enum engine_state state;
-    enum status writable;      /* OK, or what a put would be answered: NO_SPACE, NO_MEMORY, ... */
-    uint64_t loaded, to_load;  /* bytes of recovery's work, both 0 when not loading */
-    uint64_t epoch;            /* 0 while loading */
-    uint64_t sequence;         /* the last one published */
-    uint64_t oldest_unsynced_ms; /* interval durability: age of the oldest answered, unsynced write */
-    char reason[200];          /* why not READY or not writable; empty otherwise */
+    enum status writable;     /* OK, or what a put would be answered: NO_SPACE, NO_MEMORY, ... */
+    uint64_t loaded, to_load; /* bytes of recovery's work, both 0 when not loading */
+    uint64_t epoch;           /* 0 while loading */
+    uint64_t sequence;        /* the last one published */
+    uint64_t
+        oldest_unsynced_ms; /* interval durability: age of the oldest answered, unsynced write */
+    char reason[200];       /* why not READY or not writable; empty otherwise */
 };
 
 /* Never fails, never waits; for probes. */
@@ -250,7 +251,7 @@ const struct engine_event_kind *engine_event_kind(enum engine_event_name name);
 /* ---- opening and closing -------------------------------------------------------------------- */
 
 struct engine_options {
-    const char *url;                /* "file:DIR", "memory:" */
+    const char *url;                 /* "file:DIR", "memory:" */
     uint64_t durability_interval_ms; /* 0: every answered write is durable ("always") */
     uint32_t key_bytes_max;
     uint32_t meta_bytes_max;

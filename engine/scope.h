@@ -7,9 +7,8 @@
 
 #include <stdlib.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF(format_index, first_index)                                                          \
-    __attribute__((format(printf, format_index, first_index)))
+#define MUST_CHECK                        __attribute__((warn_unused_result))
+#define PRINTF(format_index, first_index) __attribute__((format(printf, format_index, first_index)))
 
 static inline void scope_free(void *pointer_to_pointer)
 {

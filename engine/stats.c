@@ -52,7 +52,8 @@ static const struct stats_row rows[] = {
 #include "stats.def"
 };
 
-static unsigned own_stripe(void) {
+static unsigned own_stripe(void)
+{
     static _Atomic unsigned dealt;
     static _Thread_local unsigned number; /* stripe + 1; 0: none yet */
     if (number == 0)
@@ -60,46 +61,54 @@ static unsigned own_stripe(void) {
     return number - 1;
 }
 
-static void *stripes_open(size_t size) {
+static void *stripes_open(size_t size)
+{
     void *stripes = aligned_alloc(CACHE_LINE_BYTES, size);
     if (stripes != NULL)
         memset(stripes, 0, size);
     return stripes;
 }
 
-static void add(_Atomic uint64_t *cell, uint64_t amount) {
+static void add(_Atomic uint64_t *cell, uint64_t amount)
+{
     atomic_fetch_add_explicit(cell, amount, memory_order_relaxed);
 }
 
-static uint64_t read_cell(const _Atomic uint64_t *cell) {
+static uint64_t read_cell(const _Atomic uint64_t *cell)
+{
     return atomic_load_explicit(cell, memory_order_relaxed);
 }
 
 /* ---- histograms ---- */
 
-struct stats_histogram *stats_histogram_open(void) {
+struct stats_histogram *stats_histogram_open(void)
+{
     return stripes_open(sizeof(struct stats_histogram));
 }
 
-void stats_histogram_close(struct stats_histogram *histogram) {
+void stats_histogram_close(struct stats_histogram *histogram)
+{
     free(histogram);
 }
 
-static size_t bucket_of(uint64_t ns) {
+static size_t bucket_of(uint64_t ns)
+{
     size_t bucket = 0;
     while (bucket < STATS_BUCKETS - 1 && ns > stats_bucket_bounds_ns[bucket])
         bucket++;
     return bucket;
 }
 
-void stats_histogram_add(struct stats_histogram *histogram, uint64_t ns) {
+void stats_histogram_add(struct stats_histogram *histogram, uint64_t ns)
+{
     struct histogram_stripe *stripe = &histogram->stripes[own_stripe()];
     add(&stripe->counts[bucket_of(ns)], 1);
     add(&stripe->sum_ns, ns);
 }
 
 void stats_histogram_read(const struct stats_histogram *histogram,
-                          uint64_t out_counts[STATS_BUCKETS], uint64_t *out_sum_ns) {
+                          uint64_t out_counts[STATS_BUCKETS], uint64_t *out_sum_ns)
+{
     memset(out_counts, 0, STATS_BUCKETS * sizeof *out_counts);
     *out_sum_ns = 0;
     for (size_t i = 0; i < STRIPES; i++) {
@@ -112,19 +121,23 @@ void stats_histogram_read(const struct stats_histogram *histogram,
 
 /* ---- counters ---- */
 
-struct stats_counter *stats_counter_open(void) {
+struct stats_counter *stats_counter_open(void)
+{
     return stripes_open(sizeof(struct stats_counter));
 }
 
-void stats_counter_close(struct stats_counter *counter) {
+void stats_counter_close(struct stats_counter *counter)
+{
     free(counter);
 }
 
-void stats_counter_add(struct stats_counter *counter, uint64_t amount) {
+void stats_counter_add(struct stats_counter *counter, uint64_t amount)
+{
     add(&counter->stripes[own_stripe()].value, amount);
 }
 
-uint64_t stats_counter_read(const struct stats_counter *counter) {
+uint64_t stats_counter_read(const struct stats_counter *counter)
+{
     uint64_t sum = 0;
     for (size_t i = 0; i < STRIPES; i++)
         sum += read_cell(&counter->stripes[i].value);
@@ -133,7 +146,8 @@ uint64_t stats_counter_read(const struct stats_counter *counter) {
 
 /* ---- the rows of stats.def ---- */
 
-struct stats *stats_open(void) {
+struct stats *stats_open(void)
+{
     struct stats *stats = stripes_open(sizeof *stats);
     if (stats == NULL)
         return NULL;
@@ -149,7 +163,8 @@ struct stats *stats_open(void) {
     return stats;
 }
 
-void stats_close(struct stats *stats) {
+void stats_close(struct stats *stats)
+{
     if (stats == NULL)
         return;
     for (size_t i = 0; i < STATS_COUNT; i++)
@@ -157,23 +172,28 @@ void stats_close(struct stats *stats) {
     free(stats);
 }
 
-const struct stats_row *stats_row(enum stats_name name) {
+const struct stats_row *stats_row(enum stats_name name)
+{
     return &rows[name];
 }
 
-void stats_add(struct stats *stats, enum stats_name counter, uint64_t amount) {
+void stats_add(struct stats *stats, enum stats_name counter, uint64_t amount)
+{
     add(&stats->counters[own_stripe()].values[counter], amount);
 }
 
-void stats_set(struct stats *stats, enum stats_name gauge, uint64_t value) {
+void stats_set(struct stats *stats, enum stats_name gauge, uint64_t value)
+{
     atomic_store_explicit(&stats->gauges.values[gauge], value, memory_order_relaxed);
 }
 
-void stats_observe(struct stats *stats, enum stats_name histogram, uint64_t ns) {
+void stats_observe(struct stats *stats, enum stats_name histogram, uint64_t ns)
+{
     stats_histogram_add(stats->histograms[histogram], ns);
 }
 
-uint64_t stats_read(const struct stats *stats, enum stats_name counter_or_gauge) {
+uint64_t stats_read(const struct stats *stats, enum stats_name counter_or_gauge)
+{
     if (rows[counter_or_gauge].kind == STATS_GAUGE)
         return read_cell(&stats->gauges.values[counter_or_gauge]);
     uint64_t sum = 0;
@@ -183,6 +203,7 @@ uint64_t stats_read(const struct stats *stats, enum stats_name counter_or_gauge)
 }
 
 const struct stats_histogram *stats_read_histogram(const struct stats *stats,
-                                                   enum stats_name histogram) {
+                                                   enum stats_name histogram)
+{
     return stats->histograms[histogram];
 }

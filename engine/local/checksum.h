@@ -16,12 +16,14 @@
 #undef XXH_INLINE_ALL
 
 /* `data` may be NULL when `size` is 0. The seed binds the bytes to their place: salt, offset. */
-static inline uint64_t checksum64(const void *data, size_t size, uint64_t seed) {
+static inline uint64_t checksum64(const void *data, size_t size, uint64_t seed)
+{
     return XXH3_64bits_withSeed(data, size, seed);
 }
 
 /* The low half of checksum64(). */
-static inline uint32_t checksum32(const void *data, size_t size, uint64_t seed) {
+static inline uint32_t checksum32(const void *data, size_t size, uint64_t seed)
+{
     return (uint32_t)checksum64(data, size, seed);
 }
 
@@ -30,7 +32,8 @@ static inline uint32_t checksum32(const void *data, size_t size, uint64_t seed) 
  * piece ends is part of the result.
  */
 static inline uint64_t checksum64_2(const void *first, size_t first_bytes, const void *second,
-                                    size_t second_bytes, uint64_t seed) {
+                                    size_t second_bytes, uint64_t seed)
+{
     return checksum64(second, second_bytes, checksum64(first, first_bytes, seed));
 }
 
@@ -66,7 +69,8 @@ struct checksum_secret {
 
 /* The hash of a key: for this process alone, never for the disk. */
 static inline uint64_t checksum_hash(const struct checksum_secret *secret, const void *data,
-                                     size_t size) {
+                                     size_t size)
+{
     return XXH3_64bits_withSecret(data, size, secret->bytes, sizeof secret->bytes);
 }
 

@@ -10,8 +10,8 @@
 #include <time.h>
 
 enum {
-    WAIT_SLICE_MS = 50,     /* how soon a fired cancel is seen */
-    GATHER_SYNC_SHARE = 4,  /* a leader waits at most 1/4 of the last group's time */
+    WAIT_SLICE_MS = 50,    /* how soon a fired cancel is seen */
+    GATHER_SYNC_SHARE = 4, /* a leader waits at most 1/4 of the last group's time */
 };
 
 enum request_state { REQUEST_QUEUED, REQUEST_GATHERED, REQUEST_LEADS };

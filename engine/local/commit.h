@@ -15,9 +15,9 @@ struct commit_options {
     struct store *store;
     struct journal *journal;
     const struct engine_limits *limits;
-    bool sync;                 /* every group is durable before it is answered */
-    uint64_t queue_bytes_max;  /* of records waiting; one larger commit may wait alone */
-    uint64_t rotate_wait_ns;   /* for a segment to become ready */
+    bool sync;                /* every group is durable before it is answered */
+    uint64_t queue_bytes_max; /* of records waiting; one larger commit may wait alone */
+    uint64_t rotate_wait_ns;  /* for a segment to become ready */
 };
 
 struct commit;

@@ -34,17 +34,20 @@ struct real_file {
     int descriptor;
 };
 
-static struct real_disk *real_disk(struct disk *disk) {
+static struct real_disk *real_disk(struct disk *disk)
+{
     return (struct real_disk *)disk;
 }
 
-static int descriptor_of(struct disk_file *file) {
+static int descriptor_of(struct disk_file *file)
+{
     return ((struct real_file *)file)->descriptor;
 }
 
 /* ---- errors ---- */
 
-static enum status status_of(int error) {
+static enum status status_of(int error)
+{
     switch (error) {
     case ENOENT:
         return STATUS_NOT_FOUND;
@@ -58,7 +61,8 @@ static enum status status_of(int error) {
 }
 
 /* Of the call that just failed. That a file is not there is an answer, no failure. */
-static enum status failed(struct disk *disk, const char *operation, const char *name) {
+static enum status failed(struct disk *disk, const char *operation, const char *name)
+{
     int error = errno;
     enum status status = status_of(error);
     if (status != STATUS_NOT_FOUND && disk->on_failure != NULL)
@@ -66,19 +70,22 @@ static enum status failed(struct disk *disk, const char *operation, const char *
     return status;
 }
 
-static enum status file_failed(struct disk_file *file, const char *operation) {
+static enum status file_failed(struct disk_file *file, const char *operation)
+{
     enum status status = failed(file->disk, operation, file->name);
     return status == STATUS_NOT_FOUND ? STATUS_IO : status;
 }
 
 /* ---- files ---- */
 
-static void real_file_close(struct disk_file *file) {
+static void real_file_close(struct disk_file *file)
+{
     close(descriptor_of(file)); /* all that matters was synced before: nothing left to fail */
     free(file);
 }
 
-static enum status real_file_size(struct disk_file *file, uint64_t *out_bytes) {
+static enum status real_file_size(struct disk_file *file, uint64_t *out_bytes)
+{
     struct stat about;
     if (fstat(descriptor_of(file), &about) != 0)
         return file_failed(file, "fstat");
@@ -87,7 +94,8 @@ static enum status real_file_size(struct disk_file *file, uint64_t *out_bytes) {
 }
 
 static enum status real_file_read(struct disk_file *file, uint64_t offset, void *buffer,
-                                  size_t size, size_t *out_read) {
+                                  size_t size, size_t *out_read)
+{
     size_t done = 0;
     while (done < size) {
         ssize_t got =
@@ -106,7 +114,8 @@ static enum status real_file_read(struct disk_file *file, uint64_t offset, void 
 
 /* As pwritev(), but an interrupted call is made again and writing nothing is an error. */
 static ssize_t write_some(struct disk_file *file, uint64_t offset, const struct iovec *pieces,
-                          int count) {
+                          int count)
+{
     ssize_t wrote;
     do
         wrote = pwritev(descriptor_of(file), pieces, count, (off_t)offset);
@@ -118,7 +127,8 @@ static ssize_t write_some(struct disk_file *file, uint64_t offset, const struct 
 
 /* A short write continues where it ended: the half-written piece alone, then the others. */
 static enum status real_file_write(struct disk_file *file, uint64_t offset,
-                                   const struct iovec *pieces, int count) {
+                                   const struct iovec *pieces, int count)
+{
     assert(count <= DISK_IOVECS_MAX);
     size_t into_piece = 0; /* bytes of *pieces that are written */
     for (;;) {
@@ -140,11 +150,13 @@ static enum status real_file_write(struct disk_file *file, uint64_t offset,
 }
 
 /* Not even an interrupted one is repeated: an error that it met would not be told again. */
-static enum status real_file_sync(struct disk_file *file) {
+static enum status real_file_sync(struct disk_file *file)
+{
     return fdatasync(descriptor_of(file)) == 0 ? STATUS_OK : file_failed(file, "fdatasync");
 }
 
-static enum status real_file_truncate(struct disk_file *file, uint64_t bytes) {
+static enum status real_file_truncate(struct disk_file *file, uint64_t bytes)
+{
     int result;
     do
         result = ftruncate(descriptor_of(file), (off_t)bytes);
@@ -155,7 +167,8 @@ static enum status real_file_truncate(struct disk_file *file, uint64_t bytes) {
 /* ---- the directory ---- */
 
 static enum status open_with(struct disk *disk, const char *operation, const char *name, int flags,
-                             struct disk_file **out_file) {
+                             struct disk_file **out_file)
+{
     struct real_file *file = calloc(1, sizeof *file);
     if (file == NULL) {
         errno = ENOMEM;
@@ -176,29 +189,35 @@ static enum status open_with(struct disk *disk, const char *operation, const cha
     return STATUS_OK;
 }
 
-static enum status real_create(struct disk *disk, const char *name, struct disk_file **out_file) {
+static enum status real_create(struct disk *disk, const char *name, struct disk_file **out_file)
+{
     return open_with(disk, "create", name, O_CREAT | O_EXCL, out_file);
 }
 
-static enum status real_open(struct disk *disk, const char *name, struct disk_file **out_file) {
+static enum status real_open(struct disk *disk, const char *name, struct disk_file **out_file)
+{
     return open_with(disk, "open", name, 0, out_file);
 }
 
-static enum status real_rename(struct disk *disk, const char *from, const char *to) {
+static enum status real_rename(struct disk *disk, const char *from, const char *to)
+{
     int directory = real_disk(disk)->directory;
     return renameat(directory, from, directory, to) == 0 ? STATUS_OK : failed(disk, "rename", from);
 }
 
-static enum status real_remove(struct disk *disk, const char *name) {
+static enum status real_remove(struct disk *disk, const char *name)
+{
     return unlinkat(real_disk(disk)->directory, name, 0) == 0 ? STATUS_OK
                                                               : failed(disk, "remove", name);
 }
 
-static enum status real_sync_directory(struct disk *disk) {
+static enum status real_sync_directory(struct disk *disk)
+{
     return fsync(real_disk(disk)->directory) == 0 ? STATUS_OK : failed(disk, "fsync", ".");
 }
 
-static enum status real_free_bytes(struct disk *disk, uint64_t *out_bytes) {
+static enum status real_free_bytes(struct disk *disk, uint64_t *out_bytes)
+{
     struct statvfs about;
     if (fstatvfs(real_disk(disk)->directory, &about) != 0)
         return failed(disk, "statvfs", ".");
@@ -207,7 +226,8 @@ static enum status real_free_bytes(struct disk *disk, uint64_t *out_bytes) {
 }
 
 /* OK, with *out_bytes set, for a regular file; NOT_FOUND for anything else. */
-static enum status regular_file_bytes(struct disk *disk, const char *name, uint64_t *out_bytes) {
+static enum status regular_file_bytes(struct disk *disk, const char *name, uint64_t *out_bytes)
+{
     struct stat about;
     if (fstatat(real_disk(disk)->directory, name, &about, AT_SYMLINK_NOFOLLOW) != 0)
         return failed(disk, "fstatat", name);
@@ -215,7 +235,8 @@ static enum status regular_file_bytes(struct disk *disk, const char *name, uint6
     return S_ISREG(about.st_mode) ? STATUS_OK : STATUS_NOT_FOUND;
 }
 
-static enum status next_name(struct disk *disk, DIR *entries, const char **out_name) {
+static enum status next_name(struct disk *disk, DIR *entries, const char **out_name)
+{
     errno = 0;
     struct dirent *entry = readdir(entries);
     if (entry == NULL && errno != 0)
@@ -226,7 +247,8 @@ static enum status next_name(struct disk *disk, DIR *entries, const char **out_n
 
 static enum status real_list(struct disk *disk,
                              enum status (*visit)(void *context, const char *name, uint64_t bytes),
-                             void *context) {
+                             void *context)
+{
     /* A description of its own: the position in the directory belongs to it. */
     int descriptor = openat(real_disk(disk)->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *entries = descriptor < 0 ? NULL : fdopendir(descriptor);
@@ -252,7 +274,8 @@ static enum status real_list(struct disk *disk,
     return status;
 }
 
-static enum status real_lock(struct disk *disk) {
+static enum status real_lock(struct disk *disk)
+{
     struct real_disk *real = real_disk(disk);
     assert(real->lock < 0);
     int lock = openat(real->directory, FORMAT_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
@@ -269,7 +292,8 @@ static enum status real_lock(struct disk *disk) {
     return STATUS_OK;
 }
 
-static void real_close(struct disk *disk) {
+static void real_close(struct disk *disk)
+{
     struct real_disk *real = real_disk(disk);
     if (real->lock >= 0)
         close(real->lock);
@@ -298,7 +322,8 @@ static const struct disk_operations operations = {
 
 /* ---- opening ---- */
 
-static enum status open_directory(const char *path, int *out_directory, struct failure *failure) {
+static enum status open_directory(const char *path, int *out_directory, struct failure *failure)
+{
     if (mkdir(path, DIRECTORY_MODE) != 0 && errno != EEXIST)
         return failure_set(failure, STATUS_IO,
                            "cannot make the data directory %s: %s; make it, or name another", path,
@@ -322,7 +347,8 @@ static enum status open_directory(const char *path, int *out_directory, struct f
  * Makes the directory's own name durable, at every start, since the process that made it may have
  * died before it could. A parent that we may not read, or that cannot be synced, is left alone.
  */
-static enum status sync_parent(const char *path, int directory, struct failure *failure) {
+static enum status sync_parent(const char *path, int directory, struct failure *failure)
+{
     int parent = openat(directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (parent < 0)
         return STATUS_OK;
@@ -336,7 +362,8 @@ static enum status sync_parent(const char *path, int directory, struct failure *
     return status;
 }
 
-enum status disk_open(const char *path, struct disk **out_disk, struct failure *failure) {
+enum status disk_open(const char *path, struct disk **out_disk, struct failure *failure)
+{
     struct real_disk *real = calloc(1, sizeof *real);
     if (real == NULL)
         return failure_set(failure, STATUS_NO_MEMORY, "no memory to open the data directory");

@@ -90,8 +90,8 @@ MUST_CHECK static inline enum status disk_lock(struct disk *disk)
 }
 
 MUST_CHECK static inline enum status
-disk_list(struct disk *disk,
-          enum status (*visit)(void *context, const char *name, uint64_t bytes), void *context)
+disk_list(struct disk *disk, enum status (*visit)(void *context, const char *name, uint64_t bytes),
+          void *context)
 {
     return disk->operations->list(disk, visit, context);
 }

@@ -14,11 +14,12 @@
 #include "checksum.h"
 #include "format.h"
 
-enum frame_flag { /* on disk: never renumber */
-    FRAME_LINK = 1 << 0,  /* first of a segment: says where its predecessor ends */
-    FRAME_EMPTY = 1 << 1, /* carries a newer durable_sequence, nothing else */
-    FRAME_CLEAN = 1 << 2, /* the last of an orderly close */
-    FRAME_LAZY = 1 << 3,  /* written in interval mode: packed, answered before fdatasync */
+enum frame_flag {                       /* on disk: never renumber */
+                  FRAME_LINK = 1 << 0,  /* first of a segment: says where its predecessor ends */
+                  FRAME_EMPTY = 1 << 1, /* carries a newer durable_sequence, nothing else */
+                  FRAME_CLEAN = 1 << 2, /* the last of an orderly close */
+                  FRAME_LAZY =
+                      1 << 3, /* written in interval mode: packed, answered before fdatasync */
 };
 
 struct frame_header {

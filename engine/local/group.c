@@ -123,8 +123,7 @@ static struct record *place_record(struct group *group, const struct engine_oper
 {
     struct memtable *memtable = group->store->memtable;
     if (operation->type == ENGINE_DELETE) {
-        struct record *tombstone =
-            memtable_cut(memtable, record_size(operation->key.size, 0, 0));
+        struct record *tombstone = memtable_cut(memtable, record_size(operation->key.size, 0, 0));
         if (tombstone != NULL) {
             record_init(tombstone, RECORD_DELETE, operation->key, (struct bytes){NULL, 0});
             record_seal_value(tombstone, 0);
@@ -155,8 +154,7 @@ static void take_back(struct group *group, struct group_request *request, uint32
 static enum status make_room(struct group *group, struct group_request *request)
 {
     struct memtable_mark mark = memtable_mark(group->store->memtable);
-    enum status status =
-        memtable_reserve(group->store->memtable, group->records + request->count);
+    enum status status = memtable_reserve(group->store->memtable, group->records + request->count);
     uint32_t reserved = 0;
     for (uint32_t i = 0; i < request->count && status == STATUS_OK; i++) {
         struct group_write *write = &request->writes[i];
@@ -284,8 +282,8 @@ static void fail_all(struct group_request *const *requests, uint32_t count, enum
             status == STATUS_UNKNOWN && !has_writes(requests[i]) ? STATUS_UNAVAILABLE : status;
 }
 
-static enum status begin(struct group *group, struct group_request *const *requests,
-                         uint32_t count, uint64_t rotate_deadline_ns)
+static enum status begin(struct group *group, struct group_request *const *requests, uint32_t count,
+                         uint64_t rotate_deadline_ns)
 {
     const struct time_source *time = group->store->time;
     group->generation++;

@@ -21,8 +21,8 @@ enum {
 /* What the writer prepared for one operation, in its own thread. */
 struct group_write {
     uint64_t hash;
-    struct entry *spare;  /* put: NULL once it is in use */
-    struct value *value;  /* put: sealed but for its head */
+    struct entry *spare;   /* put: NULL once it is in use */
+    struct value *value;   /* put: sealed but for its head */
     struct record *record; /* set by the group: where the version stands; NULL: nothing to write */
     uint64_t current;      /* set by the group: the key's sequence before, 0 when absent */
 };
@@ -31,7 +31,7 @@ struct group_request {
     struct engine_operation *operations;
     struct group_write *writes; /* one per operation */
     uint32_t count;
-    uint64_t bytes; /* of all records, at most */
+    uint64_t bytes;     /* of all records, at most */
     enum status status; /* set by the group */
 };
 

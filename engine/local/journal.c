@@ -126,8 +126,7 @@ struct journal_figures journal_figures(struct journal *journal)
 
 static uint64_t overhead_bytes(const struct journal *journal)
 {
-    return SEGMENT_HEADER_BYTES +
-           frame_extent(sizeof(struct frame_link), journal->options.lazy) +
+    return SEGMENT_HEADER_BYTES + frame_extent(sizeof(struct frame_link), journal->options.lazy) +
            frame_alignment(journal->options.lazy) + sizeof(struct frame_header);
 }
 
@@ -298,8 +297,8 @@ enum status journal_begin(struct journal *journal, uint64_t payload_bytes)
         segment_close(segment);
         return status;
     }
-    advance(journal, SEGMENT_HEADER_BYTES +
-                         frame_extent(sizeof(struct frame_link), journal->options.lazy));
+    advance(journal,
+            SEGMENT_HEADER_BYTES + frame_extent(sizeof(struct frame_link), journal->options.lazy));
     return STATUS_OK;
 }
 
@@ -377,8 +376,7 @@ static struct frame_header mark_header(const struct journal *journal, uint32_t f
 static size_t build_link(struct journal *journal)
 {
     memset(&journal->link_block, 0, sizeof journal->link_block);
-    journal->link_block.frame.header =
-        mark_header(journal, FRAME_LINK, sizeof(struct frame_link));
+    journal->link_block.frame.header = mark_header(journal, FRAME_LINK, sizeof(struct frame_link));
     journal->link_block.frame.link = journal->link;
     struct iovec payload = {&journal->link_block.frame.link, sizeof(struct frame_link)};
     seal_frame(journal, &journal->link_block.frame.header, &payload, 1, SEGMENT_HEADER_BYTES);
@@ -405,7 +403,8 @@ struct gather {
 
 static enum status gather_flush(struct gather *gather)
 {
-    enum status status = write_pieces(gather->journal, gather->offset, gather->count, gather->bytes);
+    enum status status =
+        write_pieces(gather->journal, gather->offset, gather->count, gather->bytes);
     gather->offset += gather->bytes;
     gather->bytes = 0;
     gather->count = 0;
@@ -476,8 +475,8 @@ enum status journal_mark(struct journal *journal, enum frame_flag flag)
 {
     if (journal_is_sealed(journal))
         return STATUS_READ_ONLY;
-    if (journal->active == NULL || journal->offset + frame_extent(0, journal->options.lazy) >
-                                       journal->active->segment->bytes)
+    if (journal->active == NULL ||
+        journal->offset + frame_extent(0, journal->options.lazy) > journal->active->segment->bytes)
         return STATUS_OK;
     /* What the mark says is durable must be so before it is written. */
     enum status status = journal_sync(journal);

@@ -29,7 +29,8 @@ struct journal_options {
     uint8_t uuid[FORMAT_UUID_BYTES];
     bool lazy; /* interval durability: frames are packed and answered before their fdatasync */
     uint64_t segment_bytes;
-    uint64_t first_segment_bytes; /* of the segment that a start begins: small, it delays the start */
+    uint64_t
+        first_segment_bytes; /* of the segment that a start begins: small, it delays the start */
     uint64_t next_id;
     uint64_t last_sequence, durable_sequence; /* as recovery found them */
     uint64_t other_segments, other_bytes;     /* on disk already, for the gauges */

@@ -77,7 +77,8 @@ enum status journal_reader_next(struct journal_reader *reader, struct journal_fr
     if (status != STATUS_OK)
         return status;
     const unsigned char *bytes;
-    status = view(reader, reader->offset, sizeof frame.header + (uint64_t)frame.header.bytes, &bytes);
+    status =
+        view(reader, reader->offset, sizeof frame.header + (uint64_t)frame.header.bytes, &bytes);
     if (status != STATUS_OK)
         return status;
     frame.payload = bytes + sizeof frame.header;
@@ -106,9 +107,8 @@ enum status journal_reader_link(struct journal_reader *reader, struct journal_fr
 enum status journal_reader_scan(struct journal_reader *reader, uint64_t *out_durable_sequence)
 {
     uint64_t durable = 0;
-    uint64_t last = reader->end < sizeof(struct frame_header)
-                        ? 0
-                        : reader->end - sizeof(struct frame_header);
+    uint64_t last =
+        reader->end < sizeof(struct frame_header) ? 0 : reader->end - sizeof(struct frame_header);
     for (uint64_t offset = reader->offset; offset <= last; offset += FORMAT_RECORD_ALIGNMENT) {
         struct frame_header header;
         enum status status = view_head(reader, offset, &header);

@@ -19,7 +19,7 @@ enum {
     SHARDS = 256,
     SHARD_SHIFT = 40, /* hash bits: low = slot, 40..47 = shard, 48..63 = tag */
     TAG_SHIFT = 48,
-    SLOTS_MIN = 64, /* per shard at first; capacity_of_allocation() needs at least 32 */
+    SLOTS_MIN = 64,        /* per shard at first; capacity_of_allocation() needs at least 32 */
     MAP_PREFIX_BYTES = 64, /* in front of each slot array; keeps ck's cache-line alignment */
     QUERY_BIT = 1,
 };

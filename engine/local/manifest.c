@@ -71,8 +71,7 @@ static enum status check_file(const struct manifest_file *file, size_t size,
     return STATUS_OK;
 }
 
-enum status manifest_read(struct disk *disk, struct manifest *out_manifest,
-                          struct failure *failure)
+enum status manifest_read(struct disk *disk, struct manifest *out_manifest, struct failure *failure)
 {
     struct disk_file *file;
     enum status status = disk_open_file(disk, FORMAT_MANIFEST_NAME, &file);

@@ -26,7 +26,7 @@ struct block {
 };
 
 struct memtable {
-    struct budget *budget; /* set at open, then constant */
+    struct budget *budget;  /* set at open, then constant */
     _Atomic uint64_t bytes; /* written by the leader, read by anyone */
     /* owned by the leader */
     struct chunk *chunk; /* newest first */

@@ -58,9 +58,8 @@ static void slot_return(void *context)
 /* Aborts without memory: a reader that cannot mark its section cannot read safely. */
 static struct epoch_slot *slot_make_locked(struct reclaim *reclaim)
 {
-    struct epoch_slot *slot =
-        aligned_alloc(CK_MD_CACHELINE, (sizeof *slot + CK_MD_CACHELINE - 1) /
-                                           CK_MD_CACHELINE * CK_MD_CACHELINE);
+    struct epoch_slot *slot = aligned_alloc(CK_MD_CACHELINE, (sizeof *slot + CK_MD_CACHELINE - 1) /
+                                                                 CK_MD_CACHELINE * CK_MD_CACHELINE);
     if (slot == NULL)
         abort();
     *slot = (struct epoch_slot){.reclaim = reclaim, .next_made = reclaim->slots_made};

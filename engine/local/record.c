@@ -35,7 +35,8 @@ void record_seal_value(struct record *record, uint32_t value_bytes)
     record->value_bytes = value_bytes;
     struct bytes value = record_value(record);
     record->value_check = checksum32(value.data, value.size, 0);
-    size_t used = (size_t)((const unsigned char *)value.data - (unsigned char *)record) + value.size;
+    size_t used =
+        (size_t)((const unsigned char *)value.data - (unsigned char *)record) + value.size;
     memset((unsigned char *)record + used, 0, record_bytes(record) - used);
 }
 

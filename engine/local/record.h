@@ -15,9 +15,9 @@
 #include "format.h"
 
 enum record_type { /* on disk: never renumber */
-    RECORD_PUT = 1,
-    RECORD_DELETE = 2,
-    RECORD_EXPIRE = 3,
+                   RECORD_PUT = 1,
+                   RECORD_DELETE = 2,
+                   RECORD_EXPIRE = 3,
 };
 
 struct record {

@@ -13,7 +13,7 @@
 #include "journal_reader.h"
 
 enum {
-    COPY_BYTES = 1 << 20,   /* payload of one frame of copies, unless one record is larger */
+    COPY_BYTES = 1 << 20, /* payload of one frame of copies, unless one record is larger */
     RETRY_NO_SPACE_MS = 5000,
     RETRY_SLICE_MS = 50,
 };
@@ -105,8 +105,9 @@ static enum status open_found(struct replay *replay, struct found *found)
     const uint8_t *uuid = replay->recovery->manifest->uuid;
     enum status status = segment_open(replay->recovery->disk, uuid, found->id, &found->segment);
     if (status == STATUS_CORRUPT_LOG)
-        return fail_at(replay, status, found->id, 0,
-                       "the segment's header is damaged or another store's; restore it from a copy");
+        return fail_at(
+            replay, status, found->id, 0,
+            "the segment's header is damaged or another store's; restore it from a copy");
     if (status == STATUS_FORMAT)
         return fail_at(replay, status, found->id, 0, "unknown format; use a newer program");
     if (status != STATUS_OK)
@@ -265,8 +266,7 @@ static void tell_cut(struct replay *replay, const struct found *found, uint64_t 
     unsigned char bytes[sizeof zeros];
     size_t got = 0;
     char name[64];
-    enum status status =
-        disk_file_read(found->segment->file, offset, bytes, sizeof bytes, &got);
+    enum status status = disk_file_read(found->segment->file, offset, bytes, sizeof bytes, &got);
     if (status != STATUS_OK || memcmp(bytes, zeros, got) == 0)
         return;
     segment_name(found->id, name);

@@ -18,8 +18,8 @@
 struct recovery {
     /* set by the caller */
     struct disk *disk;
-    struct manifest *manifest; /* as read; brought up to date */
-    struct store *store;       /* empty; filled */
+    struct manifest *manifest;      /* as read; brought up to date */
+    struct store *store;            /* empty; filled */
     struct journal_options journal; /* ids and sequences are filled in */
     const atomic_bool *closing;     /* raised: give up with CANCELLED */
     struct event_sink events;

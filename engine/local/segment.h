@@ -27,7 +27,8 @@ struct segment {
     uint64_t bytes; /* of the file */
     /* guarded by sync_mutex */
     pthread_mutex_t sync_mutex;
-    bool sync_failed; /* sticky: the kernel tells one caller, and calls the pages clean afterwards */
+    bool
+        sync_failed; /* sticky: the kernel tells one caller, and calls the pages clean afterwards */
 };
 
 /*

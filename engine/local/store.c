@@ -49,9 +49,8 @@ enum status store_get(struct store *store, struct bytes key, bool with_value,
     reclaim_enter(store->reclaim);
     const struct record *record = find_live(store, hash, key, now_ms);
     enum status status =
-        record == NULL
-            ? STATUS_NOT_FOUND
-            : value_reply(&store->budget, record, store->epoch, with_value, out_item);
+        record == NULL ? STATUS_NOT_FOUND
+                       : value_reply(&store->budget, record, store->epoch, with_value, out_item);
     reclaim_leave(store->reclaim);
     return status;
 }

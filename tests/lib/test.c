@@ -15,9 +15,8 @@ int test_main_(int argc, char **argv, const char *suite, const struct CMUnitTest
             chosen[chosen_count++] = tests[i];
     cmocka_set_message_output(CM_OUTPUT_TAP);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    int failed = chosen_count == 0
-                     ? 0
-                     : _cmocka_run_group_tests(suite, chosen, chosen_count, NULL, NULL);
+    int failed =
+        chosen_count == 0 ? 0 : _cmocka_run_group_tests(suite, chosen, chosen_count, NULL, NULL);
     free(chosen);
     return failed == 0 ? 0 : 1;
 }

@@ -9,7 +9,8 @@
 
 enum { THREADS = 100, ADDS = 2000 };
 
-static void *count_many(void *context) {
+static void *count_many(void *context)
+{
     struct stats *stats = context;
     for (int i = 0; i < ADDS; i++) {
         stats_add(stats, STATS_puts, 1);
@@ -18,7 +19,8 @@ static void *count_many(void *context) {
     return NULL;
 }
 
-static uint64_t observed(const struct stats *stats, enum stats_name name, uint64_t *out_sum_ns) {
+static uint64_t observed(const struct stats *stats, enum stats_name name, uint64_t *out_sum_ns)
+{
     uint64_t counts[STATS_BUCKETS], total = 0;
     stats_histogram_read(stats_read_histogram(stats, name), counts, out_sum_ns);
     for (size_t i = 0; i < STATS_BUCKETS; i++)
@@ -26,7 +28,8 @@ static uint64_t observed(const struct stats *stats, enum stats_name name, uint64
     return total;
 }
 
-static void more_threads_than_stripes_lose_no_add(void **state) {
+static void more_threads_than_stripes_lose_no_add(void **state)
+{
     (void)state;
     struct stats *stats = stats_open();
     pthread_t threads[THREADS];
@@ -43,7 +46,8 @@ static void more_threads_than_stripes_lose_no_add(void **state) {
     stats_close(stats);
 }
 
-static void a_bound_belongs_to_its_own_bucket(void **state) {
+static void a_bound_belongs_to_its_own_bucket(void **state)
+{
     (void)state;
     for (size_t i = 0; i < STATS_BUCKETS - 1; i++) {
         struct stats_histogram *histogram = stats_histogram_open();
@@ -58,7 +62,8 @@ static void a_bound_belongs_to_its_own_bucket(void **state) {
     }
 }
 
-static void the_bounds_go_from_50_us_to_10_s_in_steps_of_1_25_5(void **state) {
+static void the_bounds_go_from_50_us_to_10_s_in_steps_of_1_25_5(void **state)
+{
     (void)state;
     const uint64_t *bounds = stats_bucket_bounds_ns;
     assert_int_equal(bounds[0], 50 * 1000);
@@ -70,7 +75,8 @@ static void the_bounds_go_from_50_us_to_10_s_in_steps_of_1_25_5(void **state) {
     }
 }
 
-static void a_gauge_keeps_the_last_value_set(void **state) {
+static void a_gauge_keeps_the_last_value_set(void **state)
+{
     (void)state;
     struct stats *stats = stats_open();
     stats_set(stats, STATS_keys, 7);
@@ -79,7 +85,8 @@ static void a_gauge_keeps_the_last_value_set(void **state) {
     stats_close(stats);
 }
 
-static void a_counter_alone_sums_what_was_added(void **state) {
+static void a_counter_alone_sums_what_was_added(void **state)
+{
     (void)state;
     struct stats_counter *counter = stats_counter_open();
     stats_counter_add(counter, 3);
@@ -88,7 +95,8 @@ static void a_counter_alone_sums_what_was_added(void **state) {
     stats_counter_close(counter);
 }
 
-static void every_row_has_name_and_help(void **state) {
+static void every_row_has_name_and_help(void **state)
+{
     (void)state;
     for (int i = 0; i < STATS_COUNT; i++) {
         const struct stats_row *row = stats_row((enum stats_name)i);
@@ -98,7 +106,8 @@ static void every_row_has_name_and_help(void **state) {
     assert_int_equal(stats_row(STATS_commit)->kind, STATS_HISTOGRAM);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     static const struct CMUnitTest tests[] = {
         TEST("more threads than stripes lose no add", more_threads_than_stripes_lose_no_add),
         TEST("a bound belongs to its own bucket", a_bound_belongs_to_its_own_bucket),

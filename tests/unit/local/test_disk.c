@@ -24,7 +24,8 @@ static struct {
     int writes, syncs;
 } calls;
 
-ssize_t pwritev(int descriptor, const struct iovec *pieces, int count, off_t offset) {
+ssize_t pwritev(int descriptor, const struct iovec *pieces, int count, off_t offset)
+{
     calls.writes++;
     if (calls.interrupts > 0) {
         calls.interrupts--;
@@ -41,7 +42,8 @@ ssize_t pwritev(int descriptor, const struct iovec *pieces, int count, off_t off
     return pwrite(descriptor, pieces->iov_base, size, offset);
 }
 
-int fdatasync(int descriptor) {
+int fdatasync(int descriptor)
+{
     calls.syncs++;
     if (calls.sync_errno != 0) {
         errno = calls.sync_errno;
@@ -58,32 +60,36 @@ struct fixture {
     char failures[400]; /* "operation name: reason; " of each */
 };
 
-static void note_failure(void *context, const char *operation, const char *name,
-                         const char *reason) {
+static void note_failure(void *context, const char *operation, const char *name, const char *reason)
+{
     struct fixture *fixture = context;
     size_t used = strlen(fixture->failures);
     snprintf(fixture->failures + used, sizeof fixture->failures - used, "%s %s: %s; ", operation,
              name, reason);
 }
 
-static struct fixture begin(void) {
+static struct fixture begin(void)
+{
     memset(&calls, 0, sizeof calls);
     struct fixture fixture = {.path = test_directory_make()};
     assert_int_equal(disk_open(fixture.path, &fixture.disk, NULL), STATUS_OK);
     return fixture;
 }
 
-static void listen_to_failures(struct fixture *fixture) {
+static void listen_to_failures(struct fixture *fixture)
+{
     fixture->disk->on_failure = note_failure;
     fixture->disk->on_failure_context = fixture;
 }
 
-static void end(struct fixture *fixture) {
+static void end(struct fixture *fixture)
+{
     disk_close(fixture->disk);
     test_directory_remove(fixture->path);
 }
 
-static struct disk_file *make_file(struct disk *disk, const char *name, const char *text) {
+static struct disk_file *make_file(struct disk *disk, const char *name, const char *text)
+{
     struct disk_file *file;
     assert_int_equal(disk_create(disk, name, &file), STATUS_OK);
     struct iovec piece = {(char *)text, strlen(text)};
@@ -91,7 +97,8 @@ static struct disk_file *make_file(struct disk *disk, const char *name, const ch
     return file;
 }
 
-static void assert_holds(struct disk_file *file, const char *text) {
+static void assert_holds(struct disk_file *file, const char *text)
+{
     char buffer[100] = {0};
     size_t got;
     assert_int_equal(disk_file_read(file, 0, buffer, sizeof buffer - 1, &got), STATUS_OK);
@@ -101,7 +108,8 @@ static void assert_holds(struct disk_file *file, const char *text) {
 
 /* ---- promises ---- */
 
-static void reads_back_what_was_written(void **state) {
+static void reads_back_what_was_written(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     struct disk_file *file = make_file(fixture.disk, "a", "0123456789");
@@ -120,7 +128,8 @@ static void reads_back_what_was_written(void **state) {
     end(&fixture);
 }
 
-static void short_and_interrupted_writes_continue(void **state) {
+static void short_and_interrupted_writes_continue(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     for (size_t most = 1; most <= 11; most++) {
@@ -137,7 +146,8 @@ static void short_and_interrupted_writes_continue(void **state) {
     end(&fixture);
 }
 
-static void a_failed_write_is_told_and_not_repeated(void **state) {
+static void a_failed_write_is_told_and_not_repeated(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     struct disk_file *file = make_file(fixture.disk, "a", "");
@@ -161,7 +171,8 @@ static void a_failed_write_is_told_and_not_repeated(void **state) {
     end(&fixture);
 }
 
-static void a_failed_sync_is_told_and_not_repeated(void **state) {
+static void a_failed_sync_is_told_and_not_repeated(void **state)
+{
     (void)state;
     static const int errors[] = {EIO, EINTR, ENOENT};
     for (size_t i = 0; i < COUNT_OF(errors); i++) {
@@ -176,7 +187,8 @@ static void a_failed_sync_is_told_and_not_repeated(void **state) {
     }
 }
 
-static void names_are_made_once_renamed_and_removed(void **state) {
+static void names_are_made_once_renamed_and_removed(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     listen_to_failures(&fixture);
@@ -207,7 +219,8 @@ struct listing {
     enum status answer;
 };
 
-static enum status visit(void *context, const char *name, uint64_t bytes) {
+static enum status visit(void *context, const char *name, uint64_t bytes)
+{
     struct listing *listing = context;
     assert_true(strcmp(name, "a") == 0 || strcmp(name, "b") == 0);
     listing->count++;
@@ -215,7 +228,8 @@ static enum status visit(void *context, const char *name, uint64_t bytes) {
     return listing->answer;
 }
 
-static void lists_regular_files_only(void **state) {
+static void lists_regular_files_only(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     disk_file_close(make_file(fixture.disk, "a", "12345"));
@@ -240,7 +254,8 @@ static void lists_regular_files_only(void **state) {
     end(&fixture);
 }
 
-static void one_owner_at_a_time(void **state) {
+static void one_owner_at_a_time(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     struct disk *other;
@@ -253,7 +268,8 @@ static void one_owner_at_a_time(void **state) {
     end(&fixture);
 }
 
-static void descriptors_do_not_outlive_an_exec(void **state) {
+static void descriptors_do_not_outlive_an_exec(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     assert_int_equal(disk_lock(fixture.disk), STATUS_OK);
@@ -269,7 +285,8 @@ static void descriptors_do_not_outlive_an_exec(void **state) {
     end(&fixture);
 }
 
-static void keeps_its_directory_when_the_path_moves(void **state) {
+static void keeps_its_directory_when_the_path_moves(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     AUTO_FREE char *moved = NULL;
@@ -283,7 +300,8 @@ static void keeps_its_directory_when_the_path_moves(void **state) {
     end(&fixture);
 }
 
-static void makes_an_absent_directory_for_its_user_alone(void **state) {
+static void makes_an_absent_directory_for_its_user_alone(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     AUTO_FREE char *path = NULL;
@@ -297,7 +315,8 @@ static void makes_an_absent_directory_for_its_user_alone(void **state) {
     end(&fixture);
 }
 
-static void says_what_to_do_when_it_cannot_open(void **state) {
+static void says_what_to_do_when_it_cannot_open(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     struct disk *disk;
@@ -319,7 +338,8 @@ static void says_what_to_do_when_it_cannot_open(void **state) {
     end(&fixture);
 }
 
-static void tells_the_free_bytes(void **state) {
+static void tells_the_free_bytes(void **state)
+{
     (void)state;
     struct fixture fixture = begin();
     uint64_t bytes = 0;
@@ -328,7 +348,8 @@ static void tells_the_free_bytes(void **state) {
     end(&fixture);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     static const struct CMUnitTest tests[] = {
         TEST("reads back what was written", reads_back_what_was_written),
         TEST("short and interrupted writes continue", short_and_interrupted_writes_continue),
