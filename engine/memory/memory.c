@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The smallest engine behind the face, and the plainest statement of what the face promises: one
+ * mutex, one binary tree (tsearch) of versions, nothing on disk. For tests, and for whoever writes
+ * another engine. In the test build it also fails on demand: inject.h.
+ *
+ * A version is one allocation, made by value_open and never changed after its commit; whoever holds
+ * it, the tree or an item, holds one reference. An expired key keeps its room until it is written
+ * or deleted again.
+ *
+ * Threads: as engine.h. Items must be done before the engine is closed.
+ */
+#include <pthread.h>
+#include <search.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "../engine.h"
+#include "../random.h"
+#include "../stats.h"
+#include "inject.h"
+
+enum { TREE_NODE_BYTES = 64 }; /* what the tree itself takes per key, about */
+
+/* One version of one key. */
+struct version {
+    struct bytes key;         /* first: what the tree compares */
+    struct engine_value face; /* what the caller sees while the value is received */
+    struct memory_engine *engine;
+    _Atomic uint32_t references;
+    uint64_t charged;
+    uint64_t sequence;
+    int64_t modified_ms, expires_ms;
+    uint32_t meta_bytes;
+    unsigned char data[]; /* key, meta, value */
+};
+
+struct memory_engine {
+    struct engine face;
+    /* set at open, then constant */
+    uint64_t memory_bytes_max;
+    uint64_t epoch;
+    const struct time_source *time;
+    struct stats *stats;
+    struct inject *inject;
+    _Atomic uint64_t charged; /* bytes of all versions, relaxed: a count, it orders nothing */
+    pthread_mutex_t mutex;
+    /* guarded by mutex */
+    void *tree;
+    uint64_t sequence, keys;
+    uint64_t kept_bytes; /* the part of `charged` that the tree holds */
+};
+
+static struct memory_engine *of_face(struct engine *face) {
+    return (struct memory_engine *)face;
+}
+
+static struct version *of_value(struct engine_value *value) {
+    return (struct version *)((char *)value - offsetof(struct version, face));
+}
+
+/* ---- versions ---- */
+
+static size_t version_bytes(size_t key_bytes, size_t meta_bytes, size_t capacity) {
+    return sizeof(struct version) + TREE_NODE_BYTES + key_bytes + meta_bytes + capacity;
+}
+
+static bool charge(struct memory_engine *engine, uint64_t bytes) {
+    uint64_t before = atomic_fetch_add_explicit(&engine->charged, bytes, memory_order_relaxed);
+    if (before + bytes <= engine->memory_bytes_max)
+        return true;
+    atomic_fetch_sub_explicit(&engine->charged, bytes, memory_order_relaxed);
+    return false;
+}
+
+static void uncharge(struct memory_engine *engine, uint64_t bytes) {
+    atomic_fetch_sub_explicit(&engine->charged, bytes, memory_order_relaxed);
+}
+
+/* Points key and value at their places, which move with the version. */
+static void place(struct version *version, size_t key_bytes, size_t capacity) {
+    version->key = (struct bytes){version->data, key_bytes};
+    version->face.data = version->data + key_bytes + version->meta_bytes;
+    version->face.capacity = capacity;
+}
+
+/* Pairs with: unref in other threads; the last one must see their reads done before it frees. */
+static void unref(void *owner) {
+    struct version *version = owner;
+    if (atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) > 1)
+        return;
+    uncharge(version->engine, version->charged);
+    free(version);
+}
+
+static bool is_live(const struct memory_engine *engine, const struct version *version) {
+    return version->expires_ms == 0 || version->expires_ms > engine->time->wall_ms(engine->time);
+}
+
+static int compare_keys(const void *left, const void *right) {
+    return bytes_compare(*(const struct bytes *)left, *(const struct bytes *)right);
+}
+
+/* The live version of `key`, NULL when there is none. */
+static struct version *find_locked(struct memory_engine *engine, struct bytes key) {
+    struct version **node = tfind(&key, &engine->tree, compare_keys);
+    return node != NULL && is_live(engine, *node) ? *node : NULL;
+}
+
+static struct engine_version version_of(const struct memory_engine *engine,
+                                        const struct version *version) {
+    return version != NULL ? (struct engine_version){engine->epoch, version->sequence}
+                           : (struct engine_version){0, 0};
+}
+
+/* ---- reading ---- */
+
+static enum status find(struct memory_engine *engine, struct bytes key,
+                        struct engine_item *out_item) {
+    stats_add(engine->stats, STATS_gets, 1);
+    pthread_mutex_lock(&engine->mutex);
+    struct version *version = find_locked(engine, key);
+    if (version != NULL)
+        atomic_fetch_add_explicit(&version->references, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&engine->mutex);
+    if (version == NULL) {
+        stats_add(engine->stats, STATS_get_misses, 1);
+        return STATUS_NOT_FOUND;
+    }
+    *out_item = (struct engine_item){
+        .version = version_of(engine, version),
+        .modified_ms = version->modified_ms,
+        .expires_ms = version->expires_ms,
+        .meta = {version->data + version->key.size, version->meta_bytes},
+        .value = {version->face.data, version->face.size},
+        .release = unref,
+        .owner = version,
+    };
+    return STATUS_OK;
+}
+
+static enum status get(struct engine *face, struct bytes key, struct engine_item *out_item) {
+    struct memory_engine *engine = of_face(face);
+    enum status injected = inject_next(engine->inject, INJECT_GET);
+    return injected != STATUS_OK ? injected : find(engine, key, out_item);
+}
+
+static enum status head(struct engine *face, struct bytes key, struct engine_item *out_item) {
+    struct memory_engine *engine = of_face(face);
+    enum status status = inject_next(engine->inject, INJECT_HEAD);
+    if (status == STATUS_OK)
+        status = find(engine, key, out_item);
+    if (status == STATUS_OK)
+        out_item->value.data = NULL;
+    return status;
+}
+
+/* ---- values being received ---- */
+
+static bool key_is_valid(const struct memory_engine *engine, struct bytes key) {
+    return key.size > 0 && key.size <= engine->face.limits.key_bytes_max;
+}
+
+static enum status value_open(struct engine *face, struct bytes key, struct bytes meta,
+                              size_t capacity, struct engine_value **out_value) {
+    struct memory_engine *engine = of_face(face);
+    enum status injected = inject_next(engine->inject, INJECT_VALUE_OPEN);
+    if (injected != STATUS_OK)
+        return injected;
+    if (!key_is_valid(engine, key))
+        return STATUS_INVALID;
+    if (meta.size > face->limits.meta_bytes_max || capacity > face->limits.value_bytes_max)
+        return STATUS_TOO_LARGE;
+    size_t bytes = version_bytes(key.size, meta.size, capacity);
+    if (!charge(engine, bytes))
+        return STATUS_NO_MEMORY;
+    struct version *version = malloc(bytes);
+    if (version == NULL) {
+        uncharge(engine, bytes);
+        return STATUS_NO_MEMORY;
+    }
+    *version = (struct version){
+        .engine = engine,
+        .references = 1,
+        .charged = bytes,
+        .meta_bytes = (uint32_t)meta.size,
+    };
+    place(version, key.size, capacity);
+    memcpy(version->data, key.data, key.size);
+    if (meta.size > 0)
+        memcpy(version->data + key.size, meta.data, meta.size);
+    *out_value = &version->face;
+    return STATUS_OK;
+}
+
+static enum status value_grow(struct engine *face, struct engine_value **value, size_t capacity) {
+    struct memory_engine *engine = of_face(face);
+    enum status injected = inject_next(engine->inject, INJECT_VALUE_GROW);
+    if (injected != STATUS_OK)
+        return injected;
+    if (capacity > face->limits.value_bytes_max)
+        return STATUS_TOO_LARGE;
+    if (capacity <= (*value)->capacity)
+        return STATUS_OK;
+    struct version *version = of_value(*value);
+    size_t key_bytes = version->key.size;
+    uint64_t more = capacity - version->face.capacity;
+    if (!charge(engine, more))
+        return STATUS_NO_MEMORY;
+    version = realloc(version, version_bytes(key_bytes, version->meta_bytes, capacity));
+    if (version == NULL) {
+        uncharge(engine, more);
+        return STATUS_NO_MEMORY;
+    }
+    version->charged += more;
+    place(version, key_bytes, capacity);
+    *value = &version->face;
+    return STATUS_OK;
+}
+
+static void value_close(struct engine *face, struct engine_value *value) {
+    (void)face;
+    unref(of_value(value));
+}
+
+/* ---- the commit ---- */
+
+static int compare_operations(const void *left, const void *right) {
+    const struct engine_operation *const *a = left, *const *b = right;
+    return bytes_compare((*a)->key, (*b)->key);
+}
+
+static enum status check_distinct(const struct engine_operation *operations, uint32_t count) {
+    AUTO_FREE const struct engine_operation **sorted = malloc(count * sizeof *sorted);
+    if (sorted == NULL)
+        return STATUS_NO_MEMORY;
+    for (uint32_t i = 0; i < count; i++)
+        sorted[i] = &operations[i];
+    qsort(sorted, count, sizeof *sorted, compare_operations);
+    for (uint32_t i = 1; i < count; i++)
+        if (bytes_equal(sorted[i - 1]->key, sorted[i]->key))
+            return STATUS_INVALID;
+    return STATUS_OK;
+}
+
+static enum status check(const struct memory_engine *engine,
+                         const struct engine_operation *operations, uint32_t count) {
+    const struct engine_limits *limits = &engine->face.limits;
+    if (count == 0)
+        return STATUS_INVALID;
+    if (count > limits->batch_operations_max)
+        return STATUS_TOO_LARGE;
+    uint64_t value_bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!key_is_valid(engine, operations[i].key))
+            return STATUS_INVALID;
+        if (operations[i].type == ENGINE_PUT)
+            value_bytes += operations[i].value->size;
+    }
+    if (value_bytes > limits->value_bytes_max)
+        return STATUS_TOO_LARGE;
+    return count > 1 ? check_distinct(operations, count) : STATUS_OK;
+}
+
+static bool conditions_hold(const struct engine_operation *operation) {
+    for (uint32_t i = 0; i < operation->condition_count; i++)
+        if (!engine_condition_holds(&operation->conditions[i], operation->version))
+            return false;
+    return true;
+}
+
+/* Judges every operation, so that a refusal can name each one that failed. */
+static enum status judge_locked(struct memory_engine *engine, struct engine_operation *operations,
+                                uint32_t count) {
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < count; i++) {
+        struct engine_operation *operation = &operations[i];
+        operation->version = version_of(engine, find_locked(engine, operation->key));
+        operation->outcome = conditions_hold(operation) ? ENGINE_CHECKED : ENGINE_FAILED;
+        if (operation->outcome == ENGINE_FAILED)
+            status = STATUS_CONFLICT;
+    }
+    return status;
+}
+
+/* The tree's reference to a version goes. */
+static void drop_locked(struct memory_engine *engine, struct version *version) {
+    engine->kept_bytes -= version->charged;
+    engine->keys--;
+    unref(version);
+}
+
+static void put_locked(struct memory_engine *engine, struct engine_operation *operation,
+                       int64_t now_ms) {
+    struct version *version = of_value(operation->value);
+    struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
+    if (*node != version)
+        drop_locked(engine, *node);
+    *node = version; /* an equal key: the tree's order stays */
+    engine->kept_bytes += version->charged;
+    engine->keys++;
+    version->sequence = ++engine->sequence;
+    version->modified_ms = now_ms;
+    version->expires_ms = operation->expires_ms;
+    operation->value = NULL;
+    operation->outcome = operation->version.sequence == 0 ? ENGINE_CREATED : ENGINE_REPLACED;
+    operation->version = version_of(engine, version);
+    stats_add(engine->stats, STATS_puts, 1);
+    stats_add(engine->stats, STATS_accepted,
+              version->key.size + version->meta_bytes + version->face.size);
+}
+
+static void delete_locked(struct memory_engine *engine, struct engine_operation *operation) {
+    struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
+    if (node != NULL) {
+        struct version *version = *node;
+        tdelete(&operation->key, &engine->tree, compare_keys);
+        drop_locked(engine, version);
+    }
+    operation->outcome = ENGINE_ABSENT;
+    if (operation->version.sequence == 0) /* absent, or expired a while ago */
+        return;
+    operation->outcome = ENGINE_DELETED;
+    operation->version = (struct engine_version){engine->epoch, ++engine->sequence};
+    stats_add(engine->stats, STATS_deletes, 1);
+    stats_add(engine->stats, STATS_accepted, operation->key.size);
+}
+
+static void take_places_back_locked(struct memory_engine *engine,
+                                    const struct engine_operation *operations, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (operations[i].type != ENGINE_PUT)
+            continue;
+        struct version **node = tfind(&operations[i].key, &engine->tree, compare_keys);
+        if (*node == of_value(operations[i].value))
+            tdelete(&operations[i].key, &engine->tree, compare_keys);
+    }
+}
+
+/* A place in the tree for every put, so that nothing can fail once the first one is applied. */
+static enum status make_places_locked(struct memory_engine *engine,
+                                      const struct engine_operation *operations, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (operations[i].type == ENGINE_PUT &&
+            tsearch(of_value(operations[i].value), &engine->tree, compare_keys) == NULL) {
+            take_places_back_locked(engine, operations, i);
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status apply_locked(struct memory_engine *engine, struct engine_operation *operations,
+                                uint32_t count) {
+    enum status status = judge_locked(engine, operations, count);
+    if (status == STATUS_OK)
+        status = make_places_locked(engine, operations, count);
+    if (status != STATUS_OK)
+        return status;
+    int64_t now_ms = engine->time->wall_ms(engine->time);
+    for (uint32_t i = 0; i < count; i++) {
+        if (operations[i].type == ENGINE_PUT)
+            put_locked(engine, &operations[i], now_ms);
+        if (operations[i].type == ENGINE_DELETE)
+            delete_locked(engine, &operations[i]);
+    }
+    return STATUS_OK;
+}
+
+static enum status try_commit(struct memory_engine *engine, struct engine_operation *operations,
+                              uint32_t count, const struct engine_context *context,
+                              uint64_t now_ns) {
+    enum status status = inject_next(engine->inject, INJECT_COMMIT);
+    if (status == STATUS_OK)
+        status = check(engine, operations, count);
+    if (status != STATUS_OK)
+        return status;
+    if (cancel_fired(context->cancel))
+        return STATUS_CANCELLED;
+    if (now_ns >= context->deadline_ns)
+        return STATUS_BUSY;
+    pthread_mutex_lock(&engine->mutex);
+    status = apply_locked(engine, operations, count);
+    pthread_mutex_unlock(&engine->mutex);
+    return status;
+}
+
+static enum status commit(struct engine *face, struct engine_operation *operations, uint32_t count,
+                          const struct engine_context *context) {
+    struct memory_engine *engine = of_face(face);
+    uint64_t begun = engine->time->monotonic_ns(engine->time);
+    enum status status = try_commit(engine, operations, count, context, begun);
+    if (status == STATUS_CONFLICT)
+        stats_add(engine->stats, STATS_conflicts, 1);
+    if (status == STATUS_BUSY)
+        stats_add(engine->stats, STATS_busy, 1);
+    stats_observe(engine->stats, STATS_commit, engine->time->monotonic_ns(engine->time) - begun);
+    return status;
+}
+
+/* ---- what it is and how it is ---- */
+
+static void health(struct engine *face, struct engine_health *out_health) {
+    struct memory_engine *engine = of_face(face);
+    *out_health = (struct engine_health){.state = ENGINE_READY, .epoch = engine->epoch};
+    pthread_mutex_lock(&engine->mutex);
+    out_health->sequence = engine->sequence;
+    pthread_mutex_unlock(&engine->mutex);
+    uint64_t charged = atomic_load_explicit(&engine->charged, memory_order_relaxed);
+    if (charged + version_bytes(1, 0, 0) > engine->memory_bytes_max) {
+        out_health->writable = STATUS_NO_MEMORY;
+        snprintf(out_health->reason, sizeof out_health->reason,
+                 "memory_bytes_max is reached: delete keys or raise it");
+    }
+    inject_health(engine->inject, out_health);
+}
+
+static struct stats *stats(struct engine *face) {
+    struct memory_engine *engine = of_face(face);
+    struct engine_health now;
+    health(face, &now);
+    pthread_mutex_lock(&engine->mutex);
+    uint64_t charged = atomic_load_explicit(&engine->charged, memory_order_relaxed);
+    stats_set(engine->stats, STATS_keys, engine->keys);
+    stats_set(engine->stats, STATS_memtable, engine->kept_bytes);
+    stats_set(engine->stats, STATS_inflight, charged - engine->kept_bytes);
+    pthread_mutex_unlock(&engine->mutex);
+    stats_set(engine->stats, STATS_memory_limit, engine->memory_bytes_max);
+    stats_set(engine->stats, STATS_read_only, now.state == ENGINE_READ_ONLY);
+    stats_set(engine->stats, STATS_loading, now.state == ENGINE_LOADING);
+    return engine->stats;
+}
+
+/* ---- opening and closing ---- */
+
+static void close_engine(struct engine *face) {
+    struct memory_engine *engine = of_face(face);
+    tdestroy(engine->tree, unref);
+    pthread_mutex_destroy(&engine->mutex);
+    inject_close(engine->inject);
+    stats_close(engine->stats);
+    free(engine);
+}
+
+static struct engine_limits limits_of(const struct engine_options *options) {
+    return (struct engine_limits){
+        .capabilities = ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH,
+        .key_bytes_max = options->key_bytes_max,
+        .meta_bytes_max = options->meta_bytes_max,
+        .batch_operations_max = options->batch_operations_max,
+        .value_bytes_max = options->value_bytes_max,
+        .scheme = "memory",
+        .durability = "none",
+    };
+}
+
+static enum status open_engine(const struct engine_options *options, const char *path,
+                               struct engine **out_engine, struct failure *failure) {
+    struct memory_engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL)
+        return failure_set(failure, STATUS_NO_MEMORY, "no memory for the engine");
+    engine->face.operations = &memory_engine_operations;
+    engine->face.limits = limits_of(options);
+    engine->memory_bytes_max = options->memory_bytes_max;
+    engine->epoch = random_u64() >> 16 | 1; /* 48 bits, never 0 */
+    engine->time = options->time;
+    pthread_mutex_init(&engine->mutex, NULL);
+    engine->stats = stats_open();
+    enum status status = engine->stats == NULL ? failure_set(failure, STATUS_NO_MEMORY,
+                                                             "no memory for the engine's counters")
+                                               : inject_open(path, &engine->inject, failure);
+    if (status != STATUS_OK) {
+        close_engine(&engine->face);
+        return status;
+    }
+    *out_engine = &engine->face;
+    return STATUS_OK;
+}
+
+const struct engine_operations memory_engine_operations = {
+    .scheme = "memory",
+    .open = open_engine,
+    .close = close_engine,
+    .get = get,
+    .head = head,
+    .value_open = value_open,
+    .value_grow = value_grow,
+    .value_close = value_close,
+    .commit = commit,
+    .health = health,
+    .stats = stats,
+};
