@@ -3,10 +3,11 @@
  * The face of a key-value engine: what the HTTP layer needs, and no more, so that other engines can
  * stand behind it. Engines are opened by URL scheme: `file:DIR` (engine/local) and `memory:`.
  *
- * Defaults for all that follows: pointers are non-NULL and borrowed for the call; any thread may call
- * after open and before close; sizes are bytes, durations ms, deadlines the time source's monotonic
- * ns, wall times Unix ms; keys are 1..key_bytes_max bytes of any value; outputs are set only on OK.
- * Calls block, at most until their deadline. Every call may answer LOADING until recovery has ended.
+ * Defaults for all that follows: pointers are non-NULL and borrowed for the call; any thread may
+ * call after open and before close; sizes are bytes, durations ms, deadlines the time source's
+ * monotonic ns, wall times Unix ms; keys are 1..key_bytes_max bytes of any value; outputs are set
+ * only on OK. Calls block, at most until their deadline. Every call may answer LOADING until
+ * recovery has ended.
  */
 #ifndef KEYREST_ENGINE_ENGINE_H
 #define KEYREST_ENGINE_ENGINE_H
@@ -109,9 +110,9 @@ struct engine_value {
 };
 
 /*
- * Makes room for a value of `capacity` bytes under `key`, with `meta` kept beside it. Also the check
- * that a put has a chance: LOADING, READ_ONLY, NO_SPACE, NO_MEMORY, TOO_LARGE (over value_bytes_max).
- * `key` and `meta` are copied. Does not wait.
+ * Makes room for a value of `capacity` bytes under `key`, with `meta` kept beside it. Also the
+ * check that a put has a chance: LOADING, READ_ONLY, NO_SPACE, NO_MEMORY, TOO_LARGE (over
+ * value_bytes_max). `key` and `meta` are copied. Does not wait.
  */
 MUST_CHECK enum status engine_value_open(struct engine *engine, struct bytes key, struct bytes meta,
                                          size_t capacity, struct engine_value **out_value);
@@ -201,13 +202,14 @@ struct engine_health {
     uint64_t sequence;        /* the last one published */
     uint64_t
         oldest_unsynced_ms; /* interval durability: age of the oldest answered, unsynced write */
-    char reason[200];       /* why not READY or not writable; empty otherwise */
+    char reason[400];       /* why not READY or not writable; empty otherwise */
 };
 
 /* Never fails, never waits; for probes. */
 void engine_health(struct engine *engine, struct engine_health *out_health);
 
-/* The counters, gauges and histograms of stats.def. The gauges are brought up to date by the call. */
+/* The counters, gauges and histograms of stats.def. The gauges are brought up to date by the call.
+ */
 struct stats *engine_stats(struct engine *engine);
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -274,7 +276,8 @@ struct engine_options engine_options_default(void);
  * Opens the engine that the URL's scheme names. Takes the data directory's lock and checks its
  * manifest and formats before it returns; then recovers on a thread of its own while every call
  * answers LOADING. Damage that recovery finds is told by EVENT_RECOVERY_FAILED and health.
- * LOCKED, FORMAT, CORRUPT_LOG, IO, INVALID (unknown scheme, bad options): `failure` says what to do.
+ * LOCKED, FORMAT, CORRUPT_LOG, IO, INVALID (unknown scheme, bad options): `failure` says what to
+ * do.
  */
 MUST_CHECK enum status engine_open(const struct engine_options *options, struct engine **out_engine,
                                    struct failure *failure);

@@ -28,6 +28,7 @@ struct commit {
     /* set at open, then constant */
     struct commit_options options;
     struct group *group;
+    uint64_t group_bytes_max; /* of several requests together; one larger goes alone */
     /* owned by the leader */
     struct group_request *members[GROUP_OPERATIONS_MAX];
     uint32_t last_members;
@@ -50,6 +51,9 @@ enum status commit_open(const struct commit_options *options, struct commit **ou
     if (commit == NULL)
         return STATUS_NO_MEMORY;
     commit->options = *options;
+    commit->group_bytes_max = journal_payload_bytes_max(options->journal);
+    if (commit->group_bytes_max > GROUP_BYTES_MAX)
+        commit->group_bytes_max = GROUP_BYTES_MAX;
     pthread_mutex_init(&commit->mutex, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -144,7 +148,7 @@ static uint32_t gather(struct commit *commit)
         struct request *request = commit->oldest;
         operations += request->body.count;
         bytes += request->body.bytes;
-        if (members > 0 && (operations > GROUP_OPERATIONS_MAX || bytes > GROUP_BYTES_MAX))
+        if (members > 0 && (operations > GROUP_OPERATIONS_MAX || bytes > commit->group_bytes_max))
             break;
         dequeue_locked(commit, request);
         request->state = REQUEST_GATHERED;

@@ -124,10 +124,17 @@ struct journal_figures journal_figures(struct journal *journal)
     return figures;
 }
 
+/* The end of a segment is kept for an EMPTY and a CLEAN frame, which never rotate. */
+static uint64_t marks_bytes(const struct journal *journal)
+{
+    return 2 * frame_extent(0, journal->options.lazy);
+}
+
 static uint64_t overhead_bytes(const struct journal *journal)
 {
     return SEGMENT_HEADER_BYTES + frame_extent(sizeof(struct frame_link), journal->options.lazy) +
-           frame_alignment(journal->options.lazy) + sizeof(struct frame_header);
+           frame_alignment(journal->options.lazy) + sizeof(struct frame_header) +
+           marks_bytes(journal);
 }
 
 uint64_t journal_payload_bytes_max(const struct journal *journal)
@@ -145,7 +152,7 @@ uint64_t journal_room(const struct journal *journal)
     uint64_t link = journal->link_state == LINK_PENDING
                         ? frame_extent(sizeof(struct frame_link), journal->options.lazy)
                         : 0;
-    uint64_t end = journal->active->segment->bytes;
+    uint64_t end = journal->active->segment->bytes - marks_bytes(journal);
     uint64_t start = journal->offset + link + sizeof(struct frame_header);
     uint64_t room = start < end ? end - start : 0;
     return room < UINT32_MAX ? room : UINT32_MAX;
@@ -192,7 +199,7 @@ bool journal_prepare_is_due(struct journal *journal)
     return due;
 }
 
-void journal_wait_due(struct journal *journal, uint64_t timeout_ns)
+void journal_wait_due(struct journal *journal, uint64_t timeout_ns, bool for_segment)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -200,7 +207,7 @@ void journal_wait_due(struct journal *journal, uint64_t timeout_ns)
     until.tv_sec += (time_t)(ns / 1000000000u);
     until.tv_nsec = (long)(ns % 1000000000u);
     pthread_mutex_lock(&journal->mutex);
-    while (!journal->wake && !prepare_is_due_locked(journal))
+    while (!journal->wake && !(for_segment && prepare_is_due_locked(journal)))
         if (pthread_cond_timedwait(&journal->due_cond, &journal->mutex, &until) != 0)
             break;
     journal->wake = false;

@@ -3,11 +3,11 @@
  * The write-ahead log as its writer sees it: one active segment, at most one made ready for when it
  * is full. Reading back is journal_reader.h's.
  *
- * Threads: the commit leader writes, rotates and marks, one at a time; housekeeping prepares, and in
- * interval mode syncs; recovery begins, alone. Figures: any.
- * Invariants: 1. A segment is used only once its final name is durable. 2. A predecessor is synced
- * before its successor's LINK is written. 3. After a failed write or sync nothing is written any more
- * (sealed): what follows the last good frame is not believed.
+ * Threads: the commit leader writes, rotates and marks, one at a time; housekeeping prepares, and
+ * in interval mode syncs; recovery begins, alone. Figures: any. Invariants: 1. A segment is used
+ * only once its final name is durable. 2. A predecessor is synced before its successor's LINK is
+ * written. 3. After a failed write or sync nothing is written any more (sealed): what follows the
+ * last good frame is not believed.
  */
 #ifndef KEYREST_ENGINE_LOCAL_JOURNAL_H
 #define KEYREST_ENGINE_LOCAL_JOURNAL_H
@@ -48,11 +48,12 @@ uint64_t journal_payload_bytes_max(const struct journal *journal);
 
 /* ---- making segments ready: housekeeping, or recovery ---- */
 
-/* Whether a segment should be made ready now: none is, and the active one is half full or missing. */
+/* Whether a segment should be made ready now: none is, and the active one is half full or missing.
+ */
 bool journal_prepare_is_due(struct journal *journal);
 
-/* Waits until that is so, until journal_wake() or until the time is over. */
-void journal_wait_due(struct journal *journal, uint64_t timeout_ns);
+/* Waits until that is so (if `for_segment`), until journal_wake() or until the time is over. */
+void journal_wait_due(struct journal *journal, uint64_t timeout_ns, bool for_segment);
 void journal_wake(struct journal *journal);
 
 /* Makes one segment ready. NO_SPACE, IO: nothing has changed but a stray file perhaps. */
@@ -75,8 +76,8 @@ MUST_CHECK enum status journal_link(struct journal *journal, struct frame_link l
 uint64_t journal_room(const struct journal *journal);
 
 /*
- * Takes the ready segment as the active one; waits for it until `deadline_ns`, then BUSY and nothing
- * has changed. IO: sealed.
+ * Takes the ready segment as the active one; waits for it until `deadline_ns`, then BUSY and
+ * nothing has changed. IO: sealed.
  */
 MUST_CHECK enum status journal_rotate(struct journal *journal, uint64_t deadline_ns);
 

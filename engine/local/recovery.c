@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The segments found are put in order by their LINKs, replayed, and followed by a fresh segment. What
- * was read but is not known to be durable (the page cache may show bytes that a failed fdatasync
- * never wrote) is copied into the fresh segment, whose LINK, written last, ends the old one before
- * them.
+ * The segments found are put in order by their LINKs, replayed, and followed by a fresh segment.
+ * What was read but is not known to be durable (the page cache may show bytes that a failed
+ * fdatasync never wrote) is copied into the fresh segment, whose LINK, written last, ends the old
+ * one before them.
  */
 #include "recovery.h"
 
@@ -95,9 +95,11 @@ static int compare_by_id(const void *left, const void *right)
 static enum status fail_at(struct replay *replay, enum status status, uint64_t id, uint64_t offset,
                            const char *what)
 {
-    char name[64];
-    segment_name(id, name);
-    return failure_set(replay->failure, status, "%s: offset %" PRIu64 ": %s", name, offset, what);
+    struct recovery *recovery = replay->recovery;
+    segment_name(id, recovery->failed_file);
+    recovery->failed_offset = offset;
+    return failure_set(replay->failure, status, "%s: offset %" PRIu64 ": %s", recovery->failed_file,
+                       offset, what);
 }
 
 static enum status open_found(struct replay *replay, struct found *found)
@@ -540,7 +542,7 @@ static enum status begin_journal_with_patience(struct replay *replay, struct jou
 {
     for (;;) {
         enum status status = begin_journal(replay, out_journal);
-        if (status != STATUS_NO_SPACE)
+        if (status != STATUS_NO_SPACE || !replay->recovery->patient)
             return status;
         event_tell(&replay->recovery->events, (struct engine_event){.name = EVENT_SPACE_LOW});
         if (!pause_before_retry(replay->recovery))

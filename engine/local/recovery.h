@@ -22,15 +22,19 @@ struct recovery {
     struct store *store;            /* empty; filled */
     struct journal_options journal; /* ids and sequences are filled in */
     const atomic_bool *closing;     /* raised: give up with CANCELLED */
+    bool patient;                   /* a full disk: wait for room instead of NO_SPACE */
     struct event_sink events;
+    /* where damage was found: set with the failure, else empty */
+    char failed_file[64];
+    uint64_t failed_offset;
     /* progress, read by anyone */
     _Atomic uint64_t bytes_done, bytes_to_do;
 };
 
 /*
- * OK: `*out_journal` is ready for its first group. CORRUPT_LOG, FORMAT: `failure` names file, offset
- * and sequences, nothing was changed. NO_SPACE: nothing was changed but stray files; run
- * recovery_finish again later. CANCELLED, NO_MEMORY, IO.
+ * OK: `*out_journal` is ready for its first group. CORRUPT_LOG, FORMAT: `failure` names file,
+ * offset and sequences, nothing was changed. NO_SPACE: nothing was changed but stray files perhaps.
+ * CANCELLED, NO_MEMORY, IO.
  */
 MUST_CHECK enum status recovery_run(struct recovery *recovery, struct journal **out_journal,
                                     struct failure *failure);

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Puts the parts of the embedded engine together: opens them in order, hands the face's calls to
+ * them, closes them in reverse. Until recovery has ended every call answers LOADING.
+ */
+#include "local.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "maintenance.h"
+#include "recovery.h"
+
+#define NS_PER_MS UINT64_C(1000000)
+
+enum {
+    ROTATE_WAIT_MS = 1000,       /* how long a leader waits for the next journal segment */
+    QUEUE_BYTES_MAX = 32 << 20,  /* of records waiting for a leader */
+    QUEUE_MEMORY_SHARE = 8,      /* ... and not more than this share of the memory */
+    FRAME_ROOM_BYTES = 64 << 10, /* a segment holds the largest commit and this much beside it */
+};
+
+struct local {
+    struct engine face; /* first: the face's calls reach us through it */
+    /* set at open, then constant */
+    struct engine_options options;
+    char durability[32];
+    struct disk *disk;
+    struct stats *stats;
+    struct event_sink events;
+    bool threaded, recovery_started;
+    pthread_t recovery_thread;
+    struct recovery recovery;
+    struct manifest manifest; /* recovery's until it has ended */
+    struct store store;
+    /* set by recovery before `state` says so (release), read after it (acquire) */
+    struct journal *journal;
+    struct commit *commit;
+    struct maintenance *maintenance;
+    uint64_t recovery_ms;
+    struct failure failure;
+    _Atomic enum engine_state state; /* LOADING, then READY or UNUSABLE */
+    atomic_bool closing;
+};
+
+static struct local *local_of(struct engine *engine)
+{
+    return (struct local *)engine;
+}
+
+static enum engine_state state_of(const struct local *local)
+{
+    return atomic_load_explicit(&local->state, memory_order_acquire);
+}
+
+/* ---- reading ---- */
+
+static void count_read(struct local *local, enum status status)
+{
+    stats_add(local->stats, STATS_gets, 1);
+    if (status == STATUS_NOT_FOUND)
+        stats_add(local->stats, STATS_get_misses, 1);
+    if (status != STATUS_CORRUPT)
+        return;
+    stats_add(local->stats, STATS_corrupt_records, 1);
+    event_tell(&local->events, (struct engine_event){.name = EVENT_VALUE_CORRUPT});
+}
+
+static enum status read_key(struct engine *engine, struct bytes key, bool with_value,
+                            struct engine_item *out_item)
+{
+    struct local *local = local_of(engine);
+    if (state_of(local) != ENGINE_READY)
+        return STATUS_LOADING;
+    enum status status = store_get(&local->store, key, with_value, out_item);
+    count_read(local, status);
+    return status;
+}
+
+static enum status local_get(struct engine *engine, struct bytes key, struct engine_item *out_item)
+{
+    return read_key(engine, key, true, out_item);
+}
+
+static enum status local_head(struct engine *engine, struct bytes key, struct engine_item *out_item)
+{
+    return read_key(engine, key, false, out_item);
+}
+
+/* ---- writing ---- */
+
+static enum status writable(const struct local *local)
+{
+    if (state_of(local) != ENGINE_READY)
+        return STATUS_LOADING;
+    enum status status = maintenance_writable(local->maintenance);
+    return status == STATUS_NO_MEMORY ? STATUS_OK : status; /* the budget decides by size */
+}
+
+static enum status local_value_open(struct engine *engine, struct bytes key, struct bytes meta,
+                                    size_t capacity, struct engine_value **out_value)
+{
+    struct local *local = local_of(engine);
+    const struct engine_limits *limits = &engine->limits;
+    enum status status = writable(local);
+    if (status != STATUS_OK)
+        return status;
+    if (key.size == 0 || key.size > limits->key_bytes_max || meta.size > limits->meta_bytes_max)
+        return STATUS_INVALID;
+    if (capacity > limits->value_bytes_max)
+        return STATUS_TOO_LARGE;
+    struct value *value;
+    status = value_open(&local->store.budget, key, meta, capacity, &value);
+    if (status == STATUS_OK)
+        *out_value = &value->face;
+    return status;
+}
+
+static enum status local_value_grow(struct engine *engine, struct engine_value **value,
+                                    size_t capacity)
+{
+    if (capacity > engine->limits.value_bytes_max)
+        return STATUS_TOO_LARGE;
+    struct value *inner = value_of_face(*value);
+    enum status status = value_grow(&inner, capacity);
+    *value = &inner->face;
+    return status;
+}
+
+static void local_value_close(struct engine *engine, struct engine_value *value)
+{
+    (void)engine;
+    value_close(value_of_face(value));
+}
+
+static bool has_put(const struct engine_operation *operations, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (operations[i].type == ENGINE_PUT)
+            return true;
+    return false;
+}
+
+/* A full disk stops growth only: deletes go on in the room that puts had to leave. */
+static enum status local_commit(struct engine *engine, struct engine_operation *operations,
+                                uint32_t count, const struct engine_context *context)
+{
+    struct local *local = local_of(engine);
+    enum status status = writable(local);
+    if (status == STATUS_NO_SPACE && !has_put(operations, count))
+        status = STATUS_OK;
+    if (status == STATUS_OK)
+        status = commit_submit(local->commit, operations, count, context);
+    if (status == STATUS_BUSY && maintenance_writable(local->maintenance) == STATUS_NO_SPACE)
+        status = STATUS_NO_SPACE; /* it waited for a segment that cannot be made */
+    return status;
+}
+
+/* ---- health and figures ---- */
+
+static void describe(struct engine_health *health, const struct failure *failure)
+{
+    const char *reason = "";
+    if (health->state == ENGINE_UNUSABLE)
+        reason = failure->message;
+    else if (health->state == ENGINE_LOADING)
+        reason = "the journal is being replayed";
+    else if (health->writable != STATUS_OK)
+        reason = status_text(health->writable);
+    snprintf(health->reason, sizeof health->reason, "%s", reason);
+}
+
+static void local_health(struct engine *engine, struct engine_health *out_health)
+{
+    struct local *local = local_of(engine);
+    struct engine_health health = {.state = state_of(local), .writable = STATUS_LOADING};
+    if (health.state == ENGINE_READY) {
+        health.writable = maintenance_writable(local->maintenance);
+        if (health.writable == STATUS_READ_ONLY)
+            health.state = ENGINE_READ_ONLY;
+        health.epoch = local->store.epoch;
+        health.sequence = store_sequence(&local->store);
+        health.oldest_unsynced_ms = maintenance_unsynced_ms(local->maintenance);
+    } else {
+        health.loaded = atomic_load(&local->recovery.bytes_done);
+        health.to_load = atomic_load(&local->recovery.bytes_to_do);
+    }
+    describe(&health, &local->failure);
+    *out_health = health;
+}
+
+static void refresh_memory(struct local *local)
+{
+    struct store *store = &local->store;
+    uint64_t index = keymap_bytes(store->keymap) + entry_pool_bytes(store->entries);
+    uint64_t memtable = memtable_bytes(store->memtable), used = budget_used(&store->budget);
+    stats_set(local->stats, STATS_keys, atomic_load(&store->keys));
+    stats_set(local->stats, STATS_keymap, index);
+    stats_set(local->stats, STATS_memtable, memtable);
+    stats_set(local->stats, STATS_inflight, used > index + memtable ? used - index - memtable : 0);
+    stats_set(local->stats, STATS_retired, reclaim_bytes(store->reclaim));
+    stats_set(local->stats, STATS_memory_limit, store->budget.limit);
+}
+
+static struct stats *local_stats(struct engine *engine)
+{
+    struct local *local = local_of(engine);
+    bool ready = state_of(local) == ENGINE_READY;
+    refresh_memory(local);
+    stats_set(local->stats, STATS_loading, state_of(local) == ENGINE_LOADING);
+    if (!ready)
+        return local->stats;
+    struct journal_figures figures = journal_figures(local->journal);
+    stats_set(local->stats, STATS_journal, figures.bytes);
+    stats_set(local->stats, STATS_journal_segments, figures.segments);
+    stats_set(local->stats, STATS_disk_free, maintenance_free_bytes(local->maintenance));
+    stats_set(local->stats, STATS_read_only, journal_is_sealed(local->journal));
+    stats_set(local->stats, STATS_recovery, local->recovery_ms);
+    return local->stats;
+}
+
+/* ---- opening: the manifest ---- */
+
+static void on_disk_failure(void *context, const char *operation, const char *name,
+                            const char *reason)
+{
+    struct local *local = context;
+    char detail[160];
+    snprintf(detail, sizeof detail, "%s: %s", operation, reason);
+    stats_add(local->stats, STATS_disk_failures, 1);
+    event_tell(&local->events,
+               (struct engine_event){.name = EVENT_DISK_FAILURE, .file = name, .detail = detail});
+}
+
+static enum status refuse_foreign(void *context, const char *name, uint64_t bytes)
+{
+    (void)bytes;
+    if (strcmp(name, FORMAT_LOCK_NAME) == 0 || strcmp(name, FORMAT_MANIFEST_TEMPORARY) == 0)
+        return STATUS_OK;
+    return failure_set(context, STATUS_FORMAT,
+                       "the directory has no " FORMAT_MANIFEST_NAME " but holds '%s': it is not a "
+                       "Keyrest data directory, or it lost its manifest; give an empty directory, "
+                       "or restore this one from a copy",
+                       name);
+}
+
+/* Only an empty directory becomes a store: a lost manifest must not look like a new one. */
+static enum status create_store(struct local *local, struct failure *failure)
+{
+    enum status status = disk_list(local->disk, refuse_foreign, failure);
+    if (status != STATUS_OK)
+        return status;
+    manifest_init(&local->manifest);
+    status = manifest_write(local->disk, &local->manifest);
+    if (status != STATUS_OK)
+        return failure_set(failure, status, "writing a new " FORMAT_MANIFEST_NAME ": %s",
+                           status_text(status));
+    event_tell(&local->events, (struct engine_event){.name = EVENT_STORE_CREATED,
+                                                     .file = FORMAT_MANIFEST_NAME,
+                                                     .detail = local->durability});
+    return STATUS_OK;
+}
+
+static enum status open_manifest(struct local *local, struct failure *failure)
+{
+    enum status status = disk_lock(local->disk);
+    if (status == STATUS_LOCKED)
+        return failure_set(failure, status,
+                           "another process uses the data directory; stop it, or choose another "
+                           "directory");
+    if (status != STATUS_OK)
+        return failure_set(failure, status, "locking the data directory: %s", status_text(status));
+    status = manifest_read(local->disk, &local->manifest, failure);
+    return status == STATUS_NOT_FOUND ? create_store(local, failure) : status;
+}
+
+/* ---- opening: recovery, then everything that writes ---- */
+
+static enum status start_writers(struct local *local)
+{
+    struct commit_options commit = {
+        .store = &local->store,
+        .journal = local->journal,
+        .limits = &local->face.limits,
+        .sync = local->options.durability_interval_ms == 0,
+        .queue_bytes_max = QUEUE_BYTES_MAX,
+        .rotate_wait_ns = ROTATE_WAIT_MS * NS_PER_MS,
+    };
+    if (commit.queue_bytes_max > local->options.memory_bytes_max / QUEUE_MEMORY_SHARE)
+        commit.queue_bytes_max = local->options.memory_bytes_max / QUEUE_MEMORY_SHARE;
+    enum status status = commit_open(&commit, &local->commit);
+    if (status != STATUS_OK)
+        return status;
+    struct maintenance_options maintenance = {
+        .disk = local->disk,
+        .store = &local->store,
+        .journal = local->journal,
+        .commit = local->commit,
+        .sync_interval_ms = local->options.durability_interval_ms,
+        .segment_bytes = local->options.journal_segment_bytes,
+        .reserve_bytes = local->options.reserve_bytes,
+        .events = local->events,
+    };
+    return maintenance_open(&maintenance, local->threaded, &local->maintenance);
+}
+
+static uint64_t now_ns(const struct local *local)
+{
+    return local->options.time->monotonic_ns(local->options.time);
+}
+
+static void tell_recovered(struct local *local)
+{
+    event_tell(&local->events,
+               (struct engine_event){.name = EVENT_RECOVERY_DONE,
+                                     .count = atomic_load(&local->store.keys),
+                                     .bytes = atomic_load(&local->recovery.bytes_done),
+                                     .sequence = store_sequence(&local->store),
+                                     .ms = local->recovery_ms});
+    event_tell(&local->events, (struct engine_event){.name = EVENT_STORE_OPENED,
+                                                     .file = FORMAT_MANIFEST_NAME,
+                                                     .detail = local->durability});
+}
+
+static void tell_recovery_failed(struct local *local)
+{
+    event_tell(&local->events, (struct engine_event){.name = EVENT_RECOVERY_FAILED,
+                                                     .file = local->recovery.failed_file,
+                                                     .offset = local->recovery.failed_offset,
+                                                     .status = local->failure.status,
+                                                     .detail = local->failure.message});
+}
+
+static enum status recover(struct local *local)
+{
+    uint64_t begun = now_ns(local);
+    event_tell(&local->events,
+               (struct engine_event){.name = EVENT_RECOVERY_STARTED, .file = FORMAT_MANIFEST_NAME});
+    enum status status = recovery_run(&local->recovery, &local->journal, &local->failure);
+    if (status == STATUS_OK)
+        status = start_writers(local);
+    local->recovery_ms = (now_ns(local) - begun) / NS_PER_MS;
+    if (status == STATUS_OK)
+        tell_recovered(local);
+    else if (status != STATUS_CANCELLED)
+        tell_recovery_failed(local);
+    atomic_store_explicit(&local->state, status == STATUS_OK ? ENGINE_READY : ENGINE_UNUSABLE,
+                          memory_order_release);
+    return status;
+}
+
+static void *recovery_thread(void *context)
+{
+    pthread_setname_np(pthread_self(), "recovery");
+    enum status status = recover(context); /* told by event and health */
+    (void)status;
+    return NULL;
+}
+
+static enum status start_recovery(struct local *local, struct failure *failure)
+{
+    if (!local->threaded) {
+        enum status status = recover(local);
+        return status == STATUS_OK ? STATUS_OK
+                                   : failure_set(failure, status, "%s", local->failure.message);
+    }
+    if (pthread_create(&local->recovery_thread, NULL, recovery_thread, local) != 0)
+        return failure_set(failure, STATUS_NO_MEMORY, "no thread for recovery");
+    local->recovery_started = true;
+    return STATUS_OK;
+}
+
+/* ---- opening: memory ---- */
+
+/* One commit is one frame in one segment: the largest that the limits allow must fit. */
+static uint64_t segment_bytes_min(const struct engine_options *options)
+{
+    return options->value_bytes_max + FRAME_ROOM_BYTES +
+           options->batch_operations_max *
+               record_size(options->key_bytes_max, options->meta_bytes_max, 0);
+}
+
+static void set_limits(struct local *local)
+{
+    const struct engine_options *options = &local->options;
+    if (options->durability_interval_ms == 0)
+        snprintf(local->durability, sizeof local->durability, "always");
+    else
+        snprintf(local->durability, sizeof local->durability, "interval:%" PRIu64 "ms",
+                 options->durability_interval_ms);
+    local->face.limits = (struct engine_limits){
+        .capabilities = ENGINE_DURABLE | ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH,
+        .key_bytes_max = options->key_bytes_max,
+        .meta_bytes_max = options->meta_bytes_max,
+        .batch_operations_max = options->batch_operations_max,
+        .value_bytes_max = options->value_bytes_max,
+        .scheme = local_engine_operations.scheme,
+        .durability = local->durability,
+    };
+}
+
+static void set_recovery(struct local *local)
+{
+    uint64_t smallest = segment_bytes_min(&local->options);
+    if (local->options.journal_segment_bytes < smallest)
+        local->options.journal_segment_bytes = smallest;
+    local->recovery = (struct recovery){
+        .disk = local->disk,
+        .manifest = &local->manifest,
+        .store = &local->store,
+        .journal = {.disk = local->disk,
+                    .lazy = local->options.durability_interval_ms > 0,
+                    .segment_bytes = local->options.journal_segment_bytes,
+                    .first_segment_bytes = smallest,
+                    .time = local->options.time,
+                    .stats = local->stats,
+                    .events = local->events},
+        .closing = &local->closing,
+        .patient = local->threaded,
+        .events = local->events,
+    };
+    memcpy(local->recovery.journal.uuid, local->manifest.uuid, FORMAT_UUID_BYTES);
+}
+
+static enum status check_options(const struct engine_options *options, struct failure *failure)
+{
+    if (options->key_bytes_max == 0 || options->key_bytes_max > UINT16_MAX ||
+        options->meta_bytes_max > UINT16_MAX)
+        return failure_set(failure, STATUS_INVALID, "keys: 1 to %u bytes, kept headers: at most %u",
+                           UINT16_MAX, UINT16_MAX);
+    if (options->batch_operations_max == 0 || options->batch_operations_max > GROUP_OPERATIONS_MAX)
+        return failure_set(failure, STATUS_INVALID, "a batch: 1 to %d operations",
+                           GROUP_OPERATIONS_MAX);
+    if (segment_bytes_min(options) > UINT32_MAX)
+        return failure_set(failure, STATUS_INVALID,
+                           "the largest commit must stay below 4 GiB: lower value_bytes_max");
+    return STATUS_OK;
+}
+
+static enum status open_parts(struct local *local, struct failure *failure)
+{
+    enum status status = check_options(&local->options, failure);
+    if (status != STATUS_OK)
+        return status;
+    set_limits(local);
+    local->stats = stats_open();
+    if (local->stats == NULL)
+        return failure_set(failure, STATUS_NO_MEMORY, "no memory for the counters");
+    local->disk->on_failure = on_disk_failure;
+    local->disk->on_failure_context = local;
+    status = open_manifest(local, failure);
+    if (status != STATUS_OK)
+        return status;
+    set_recovery(local);
+    status = store_init(&local->store, local->options.memory_bytes_max, local->stats,
+                        local->options.time, local->threaded);
+    if (status != STATUS_OK)
+        return failure_set(failure, status, "no memory for the index");
+    return start_recovery(local, failure);
+}
+
+/* ---- closing ---- */
+
+static void close_journal(struct local *local)
+{
+    maintenance_close(local->maintenance);
+    if (state_of(local) == ENGINE_READY) {
+        /* Without the mark the next start only has more to check. */
+        enum status ignored = commit_mark(local->commit, FRAME_CLEAN);
+        (void)ignored;
+        event_tell(&local->events,
+                   (struct engine_event){.name = EVENT_STORE_CLOSED,
+                                         .file = FORMAT_MANIFEST_NAME,
+                                         .sequence = store_sequence(&local->store)});
+    }
+    commit_close(local->commit);
+    journal_close(local->journal);
+}
+
+static void local_close(struct engine *engine)
+{
+    struct local *local = local_of(engine);
+    atomic_store(&local->closing, true);
+    if (local->recovery_started)
+        pthread_join(local->recovery_thread, NULL);
+    close_journal(local);
+    store_done(&local->store);
+    disk_close(local->disk);
+    stats_close(local->stats);
+    free(local);
+}
+
+/* ---- the face ---- */
+
+enum status local_open(const struct engine_options *options, struct disk *disk, bool threaded,
+                       struct engine **out_engine, struct failure *failure)
+{
+    struct local *local = calloc(1, sizeof *local);
+    if (local == NULL) {
+        disk_close(disk);
+        return failure_set(failure, STATUS_NO_MEMORY, "no memory for the engine");
+    }
+    local->face.operations = &local_engine_operations;
+    local->options = *options;
+    local->disk = disk;
+    local->threaded = threaded;
+    local->events = (struct event_sink){options->on_event, options->on_event_context};
+    atomic_init(&local->state, ENGINE_LOADING);
+    enum status status = open_parts(local, failure);
+    if (status != STATUS_OK) {
+        local_close(&local->face);
+        return status;
+    }
+    *out_engine = &local->face;
+    return STATUS_OK;
+}
+
+void local_housekeep(struct engine *engine)
+{
+    struct local *local = local_of(engine);
+    maintenance_run(local->maintenance);
+    reclaim_run(local->store.reclaim);
+}
+
+static enum status open_directory(const struct engine_options *options, const char *path,
+                                  struct engine **out_engine, struct failure *failure)
+{
+    struct disk *disk;
+    enum status status = disk_open(path, &disk, failure);
+    return status == STATUS_OK ? local_open(options, disk, true, out_engine, failure) : status;
+}
+
+const struct engine_operations local_engine_operations = {
+    .scheme = "file",
+    .open = open_directory,
+    .close = local_close,
+    .get = local_get,
+    .head = local_head,
+    .value_open = local_value_open,
+    .value_grow = local_value_grow,
+    .value_close = local_value_close,
+    .commit = local_commit,
+    .health = local_health,
+    .stats = local_stats,
+};

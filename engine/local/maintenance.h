@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the store does without being asked: housekeeping makes the next journal segment ready, syncs
+ * in interval mode, marks the journal once writers are idle, and watches the free disk space.
+ *
+ * Threads: one housekeeping thread, or the caller of maintenance_run where there is none;
+ * maintenance_writable and the figures: any.
+ */
+#ifndef KEYREST_ENGINE_LOCAL_MAINTENANCE_H
+#define KEYREST_ENGINE_LOCAL_MAINTENANCE_H
+
+#include "commit.h"
+
+struct maintenance_options {
+    struct disk *disk;
+    struct store *store;
+    struct journal *journal;
+    struct commit *commit;
+    uint64_t sync_interval_ms; /* 0: every group is synced by its leader */
+    uint64_t segment_bytes;
+    uint64_t reserve_bytes; /* puts are refused when less than this is free */
+    struct event_sink events;
+};
+
+struct maintenance;
+
+/* Everything in `options` is borrowed until close. `threaded` false: nothing happens by itself. */
+MUST_CHECK enum status maintenance_open(const struct maintenance_options *options, bool threaded,
+                                        struct maintenance **out_maintenance);
+void maintenance_close(struct maintenance *maintenance); /* NULL is allowed */
+
+/* One round of housekeeping: does what is due now. */
+void maintenance_run(struct maintenance *maintenance);
+
+/* What a put would meet: OK, READ_ONLY, NO_SPACE, NO_MEMORY. Never waits. */
+enum status maintenance_writable(const struct maintenance *maintenance);
+
+uint64_t maintenance_free_bytes(const struct maintenance *maintenance);
+
+/* Interval mode: how old an answered write that is not synced may be; 0: all are synced. */
+uint64_t maintenance_unsynced_ms(const struct maintenance *maintenance);
+
+#endif
