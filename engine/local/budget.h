@@ -25,13 +25,16 @@ static inline void budget_give(struct budget *budget, uint64_t bytes)
     atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
 }
 
+/* One step: taking first and giving back over the limit would refuse others meanwhile. */
 static inline bool budget_take(struct budget *budget, uint64_t bytes)
 {
-    uint64_t before = atomic_fetch_add_explicit(&budget->used, bytes, memory_order_relaxed);
-    if (before + bytes <= budget->limit)
-        return true;
-    budget_give(budget, bytes);
-    return false;
+    uint64_t used = atomic_load_explicit(&budget->used, memory_order_relaxed);
+    do {
+        if (bytes > budget->limit || used > budget->limit - bytes)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&budget->used, &used, used + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
 }
 
 static inline uint64_t budget_used(const struct budget *budget)
