@@ -34,7 +34,9 @@ struct reclaim {
     /* synchronise themselves */
     ck_epoch_t epoch;
     ck_stack_t retired;
-    sem_t wake; /* posted when the stack was empty, and at close */
+    sem_t wake;        /* posted once per `wanted`, and at close */
+    atomic_bool wanted; /* raised after a push, lowered before the stack is taken: so every push is
+                           followed by a taking, though pushes and takings overlap */
     _Atomic uint64_t bytes;
     atomic_bool closing;
     /* guarded by slots_mutex */
@@ -80,7 +82,8 @@ static struct epoch_slot *slot_of_this_thread(struct reclaim *reclaim)
     else
         slot = slot_make_locked(reclaim);
     pthread_mutex_unlock(&reclaim->slots_mutex);
-    pthread_setspecific(reclaim->key, slot);
+    if (pthread_setspecific(reclaim->key, slot) != 0)
+        abort();
     return slot;
 }
 
@@ -105,9 +108,8 @@ void reclaim_retire(struct reclaim *reclaim, struct retired *retired)
 {
     atomic_fetch_add_explicit(&reclaim->bytes, retired->bytes, memory_order_relaxed);
     RACE_RELEASE(&reclaim->retired); /* pairs with: reclaim_run */
-    bool was_empty = CK_STACK_ISEMPTY(&reclaim->retired);
     ck_stack_push_upmc(&reclaim->retired, (ck_stack_entry_t *)&retired->link);
-    if (was_empty)
+    if (!atomic_exchange(&reclaim->wanted, true))
         sem_post(&reclaim->wake);
 }
 
@@ -140,6 +142,7 @@ static void *reclaimer(void *context)
     while (!atomic_load(&reclaim->closing)) {
         while (sem_wait(&reclaim->wake) != 0)
             continue;
+        atomic_store(&reclaim->wanted, false);
         reclaim_run(reclaim);
     }
     return NULL;
