@@ -34,7 +34,7 @@ struct reclaim {
     /* synchronise themselves */
     ck_epoch_t epoch;
     ck_stack_t retired;
-    sem_t wake;        /* posted once per `wanted`, and at close */
+    sem_t wake;         /* posted once per `wanted`, and at close */
     atomic_bool wanted; /* raised after a push, lowered before the stack is taken: so every push is
                            followed by a taking, though pushes and takings overlap */
     _Atomic uint64_t bytes;
