@@ -41,7 +41,7 @@ BENCH_PROGRAMS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 # What each goal needs beyond make, as Debian 12 packages.
 PACKAGES = gcc libc6-dev libmicrohttpd-dev libjansson-dev libck-dev libxxhash-dev libcmocka-dev curl
-PACKAGES_lint = clang clang-format cppcheck
+PACKAGES_lint = clang clang-format clang-tidy
 PACKAGES_node = nodejs npm
 PACKAGES_bench = wrk
 
@@ -58,7 +58,7 @@ endif
 .DEFAULT_GOAL = all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all tests benches run test asan tsan lint bench install clean help deps deps-lint deps-bench deps-optional
+.PHONY: FORCE all tests benches objects run test asan tsan lint bench install clean help deps deps-lint deps-node deps-bench deps-optional
 
 all: build/keyrest ## build the service: build/keyrest
 
@@ -135,6 +135,8 @@ build/keyrest: FORCE
 tests: $(TEST_PROGRAMS) # every test program of the variant
 
 benches: $(BENCH_PROGRAMS)
+
+objects: $(OBJECTS) $(TEST_LIB_OBJECTS) $(TEST_PROGRAMS:=.o) $(BENCH_PROGRAMS:=.o)
 
 $(BUILD)/keyrest: $(OBJECTS)
 	@echo "  LINK $@"
