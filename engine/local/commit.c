@@ -278,8 +278,11 @@ static enum status wait_in_queue(struct commit *commit, struct request *request,
 static enum status queue_and_wait(struct commit *commit, struct request *request,
                                   const struct engine_context *context)
 {
+    enum status status = waited_enough(commit, context);
+    if (status != STATUS_OK)
+        return status;
     pthread_mutex_lock(&commit->mutex);
-    enum status status = wait_for_room_locked(commit, request, context);
+    status = wait_for_room_locked(commit, request, context);
     bool leads = status == STATUS_OK && !commit->led;
     if (status == STATUS_OK)
         enqueue_locked(commit, request);
