@@ -12,14 +12,14 @@ enum { RULES_MAX = 32 };
 struct rule {
     enum inject_call call;
     enum status status;
-    uint64_t only;          /* the one call that fails, from 1; 0: each */
-    _Atomic uint64_t calls; /* seen so far */
+    uint64_t only; /* the one call that fails, from 1; 0: each */
 };
 
 struct inject {
     enum engine_state state;
     size_t rule_count;
     struct rule rules[RULES_MAX];
+    _Atomic uint64_t calls[INJECT_CALLS]; /* seen so far */
 };
 
 static const char *const call_names[] = {
@@ -44,8 +44,8 @@ static const char *const state_names[] = {
 
 /* ---- reading the parameters ---- */
 
-static bool find_name(const char *const *names, size_t count, const char *name,
-                      unsigned *out_index) {
+static bool find_name(const char *const *names, size_t count, const char *name, unsigned *out_index)
+{
     for (size_t i = 0; i < count; i++) {
         if (strcmp(names[i], name) == 0) {
             *out_index = (unsigned)i;
@@ -56,7 +56,8 @@ static bool find_name(const char *const *names, size_t count, const char *name,
 }
 
 /* CALL:STATUS[:NTH] */
-static bool add_rule(struct inject *inject, const char *text) {
+static bool add_rule(struct inject *inject, const char *text)
+{
     char call[16], status[16];
     unsigned call_index, status_index, only = 0;
     if (inject->rule_count == RULES_MAX ||
@@ -72,7 +73,8 @@ static bool add_rule(struct inject *inject, const char *text) {
     return true;
 }
 
-static bool add_parameter(struct inject *inject, const char *parameter) {
+static bool add_parameter(struct inject *inject, const char *parameter)
+{
     unsigned state;
     if (strncmp(parameter, "fail=", 5) == 0)
         return add_rule(inject, parameter + 5);
@@ -83,8 +85,8 @@ static bool add_parameter(struct inject *inject, const char *parameter) {
     return true;
 }
 
-enum status inject_open(const char *parameters, struct inject **out_inject,
-                        struct failure *failure) {
+enum status inject_open(const char *parameters, struct inject **out_inject, struct failure *failure)
+{
     struct inject *inject = calloc(1, sizeof *inject);
     AUTO_FREE char *copy = strdup(*parameters == '?' ? parameters + 1 : parameters);
     if (inject == NULL || copy == NULL) {
@@ -105,32 +107,34 @@ enum status inject_open(const char *parameters, struct inject **out_inject,
     return STATUS_OK;
 }
 
-void inject_close(struct inject *inject) {
+void inject_close(struct inject *inject)
+{
     free(inject);
 }
 
 /* ---- asking ---- */
 
-static enum status of_state(const struct inject *inject, enum inject_call call) {
+static enum status of_state(const struct inject *inject, enum inject_call call)
+{
     if (inject->state == ENGINE_LOADING || inject->state == ENGINE_UNUSABLE)
         return STATUS_LOADING;
     bool reads = call == INJECT_GET || call == INJECT_HEAD;
     return inject->state == ENGINE_READ_ONLY && !reads ? STATUS_READ_ONLY : STATUS_OK;
 }
 
-enum status inject_next(struct inject *inject, enum inject_call call) {
+enum status inject_next(struct inject *inject, enum inject_call call)
+{
+    uint64_t before = atomic_fetch_add_explicit(&inject->calls[call], 1, memory_order_relaxed);
     for (size_t i = 0; i < inject->rule_count; i++) {
-        struct rule *rule = &inject->rules[i];
-        if (rule->call != call)
-            continue;
-        uint64_t number = 1 + atomic_fetch_add_explicit(&rule->calls, 1, memory_order_relaxed);
-        if (rule->only == 0 || rule->only == number)
+        const struct rule *rule = &inject->rules[i];
+        if (rule->call == call && (rule->only == 0 || rule->only == before + 1))
             return rule->status;
     }
     return of_state(inject, call);
 }
 
-void inject_health(const struct inject *inject, struct engine_health *health) {
+void inject_health(const struct inject *inject, struct engine_health *health)
+{
     health->state = inject->state;
     enum status writable = of_state(inject, INJECT_VALUE_OPEN);
     for (size_t i = 0; i < inject->rule_count && writable == STATUS_OK; i++)

@@ -23,6 +23,7 @@ enum inject_call {
     INJECT_VALUE_OPEN,
     INJECT_VALUE_GROW,
     INJECT_COMMIT,
+    INJECT_CALLS
 };
 
 struct inject;
@@ -43,7 +44,8 @@ void inject_health(const struct inject *inject, struct engine_health *health);
 #else
 
 MUST_CHECK static inline enum status inject_open(const char *parameters, struct inject **out_inject,
-                                                 struct failure *failure) {
+                                                 struct failure *failure)
+{
     *out_inject = NULL;
     if (*parameters == '\0')
         return STATUS_OK;
@@ -51,16 +53,19 @@ MUST_CHECK static inline enum status inject_open(const char *parameters, struct 
                        "memory: takes no '%s': use just memory:", parameters);
 }
 
-static inline void inject_close(struct inject *inject) {
+static inline void inject_close(struct inject *inject)
+{
     (void)inject;
 }
 
-MUST_CHECK static inline enum status inject_next(struct inject *inject, enum inject_call call) {
+MUST_CHECK static inline enum status inject_next(struct inject *inject, enum inject_call call)
+{
     (void)inject, (void)call;
     return STATUS_OK;
 }
 
-static inline void inject_health(const struct inject *inject, struct engine_health *health) {
+static inline void inject_health(const struct inject *inject, struct engine_health *health)
+{
     (void)inject, (void)health;
 }
 

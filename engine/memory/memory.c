@@ -52,21 +52,25 @@ struct memory_engine {
     uint64_t kept_bytes; /* the part of `charged` that the tree holds */
 };
 
-static struct memory_engine *of_face(struct engine *face) {
+static struct memory_engine *of_face(struct engine *face)
+{
     return (struct memory_engine *)face;
 }
 
-static struct version *of_value(struct engine_value *value) {
+static struct version *of_value(struct engine_value *value)
+{
     return (struct version *)((char *)value - offsetof(struct version, face));
 }
 
 /* ---- versions ---- */
 
-static size_t version_bytes(size_t key_bytes, size_t meta_bytes, size_t capacity) {
+static size_t version_bytes(size_t key_bytes, size_t meta_bytes, size_t capacity)
+{
     return sizeof(struct version) + TREE_NODE_BYTES + key_bytes + meta_bytes + capacity;
 }
 
-static bool charge(struct memory_engine *engine, uint64_t bytes) {
+static bool charge(struct memory_engine *engine, uint64_t bytes)
+{
     uint64_t before = atomic_fetch_add_explicit(&engine->charged, bytes, memory_order_relaxed);
     if (before + bytes <= engine->memory_bytes_max)
         return true;
@@ -74,19 +78,22 @@ static bool charge(struct memory_engine *engine, uint64_t bytes) {
     return false;
 }
 
-static void uncharge(struct memory_engine *engine, uint64_t bytes) {
+static void uncharge(struct memory_engine *engine, uint64_t bytes)
+{
     atomic_fetch_sub_explicit(&engine->charged, bytes, memory_order_relaxed);
 }
 
 /* Points key and value at their places, which move with the version. */
-static void place(struct version *version, size_t key_bytes, size_t capacity) {
+static void place(struct version *version, size_t key_bytes, size_t capacity)
+{
     version->key = (struct bytes){version->data, key_bytes};
     version->face.data = version->data + key_bytes + version->meta_bytes;
     version->face.capacity = capacity;
 }
 
 /* Pairs with: unref in other threads; the last one must see their reads done before it frees. */
-static void unref(void *owner) {
+static void unref(void *owner)
+{
     struct version *version = owner;
     if (atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) > 1)
         return;
@@ -94,22 +101,26 @@ static void unref(void *owner) {
     free(version);
 }
 
-static bool is_live(const struct memory_engine *engine, const struct version *version) {
+static bool is_live(const struct memory_engine *engine, const struct version *version)
+{
     return version->expires_ms == 0 || version->expires_ms > engine->time->wall_ms(engine->time);
 }
 
-static int compare_keys(const void *left, const void *right) {
+static int compare_keys(const void *left, const void *right)
+{
     return bytes_compare(*(const struct bytes *)left, *(const struct bytes *)right);
 }
 
 /* The live version of `key`, NULL when there is none. */
-static struct version *find_locked(struct memory_engine *engine, struct bytes key) {
+static struct version *find_locked(struct memory_engine *engine, struct bytes key)
+{
     struct version **node = tfind(&key, &engine->tree, compare_keys);
     return node != NULL && is_live(engine, *node) ? *node : NULL;
 }
 
 static struct engine_version version_of(const struct memory_engine *engine,
-                                        const struct version *version) {
+                                        const struct version *version)
+{
     return version != NULL ? (struct engine_version){engine->epoch, version->sequence}
                            : (struct engine_version){0, 0};
 }
@@ -117,7 +128,8 @@ static struct engine_version version_of(const struct memory_engine *engine,
 /* ---- reading ---- */
 
 static enum status find(struct memory_engine *engine, struct bytes key,
-                        struct engine_item *out_item) {
+                        struct engine_item *out_item)
+{
     stats_add(engine->stats, STATS_gets, 1);
     pthread_mutex_lock(&engine->mutex);
     struct version *version = find_locked(engine, key);
@@ -140,13 +152,15 @@ static enum status find(struct memory_engine *engine, struct bytes key,
     return STATUS_OK;
 }
 
-static enum status get(struct engine *face, struct bytes key, struct engine_item *out_item) {
+static enum status get(struct engine *face, struct bytes key, struct engine_item *out_item)
+{
     struct memory_engine *engine = of_face(face);
     enum status injected = inject_next(engine->inject, INJECT_GET);
     return injected != STATUS_OK ? injected : find(engine, key, out_item);
 }
 
-static enum status head(struct engine *face, struct bytes key, struct engine_item *out_item) {
+static enum status head(struct engine *face, struct bytes key, struct engine_item *out_item)
+{
     struct memory_engine *engine = of_face(face);
     enum status status = inject_next(engine->inject, INJECT_HEAD);
     if (status == STATUS_OK)
@@ -158,19 +172,21 @@ static enum status head(struct engine *face, struct bytes key, struct engine_ite
 
 /* ---- values being received ---- */
 
-static bool key_is_valid(const struct memory_engine *engine, struct bytes key) {
+static bool key_is_valid(const struct memory_engine *engine, struct bytes key)
+{
     return key.size > 0 && key.size <= engine->face.limits.key_bytes_max;
 }
 
 static enum status value_open(struct engine *face, struct bytes key, struct bytes meta,
-                              size_t capacity, struct engine_value **out_value) {
+                              size_t capacity, struct engine_value **out_value)
+{
     struct memory_engine *engine = of_face(face);
     enum status injected = inject_next(engine->inject, INJECT_VALUE_OPEN);
     if (injected != STATUS_OK)
         return injected;
-    if (!key_is_valid(engine, key))
+    if (!key_is_valid(engine, key) || meta.size > face->limits.meta_bytes_max)
         return STATUS_INVALID;
-    if (meta.size > face->limits.meta_bytes_max || capacity > face->limits.value_bytes_max)
+    if (capacity > face->limits.value_bytes_max)
         return STATUS_TOO_LARGE;
     size_t bytes = version_bytes(key.size, meta.size, capacity);
     if (!charge(engine, bytes))
@@ -194,7 +210,8 @@ static enum status value_open(struct engine *face, struct bytes key, struct byte
     return STATUS_OK;
 }
 
-static enum status value_grow(struct engine *face, struct engine_value **value, size_t capacity) {
+static enum status value_grow(struct engine *face, struct engine_value **value, size_t capacity)
+{
     struct memory_engine *engine = of_face(face);
     enum status injected = inject_next(engine->inject, INJECT_VALUE_GROW);
     if (injected != STATUS_OK)
@@ -219,19 +236,22 @@ static enum status value_grow(struct engine *face, struct engine_value **value, 
     return STATUS_OK;
 }
 
-static void value_close(struct engine *face, struct engine_value *value) {
+static void value_close(struct engine *face, struct engine_value *value)
+{
     (void)face;
     unref(of_value(value));
 }
 
 /* ---- the commit ---- */
 
-static int compare_operations(const void *left, const void *right) {
+static int compare_operations(const void *left, const void *right)
+{
     const struct engine_operation *const *a = left, *const *b = right;
     return bytes_compare((*a)->key, (*b)->key);
 }
 
-static enum status check_distinct(const struct engine_operation *operations, uint32_t count) {
+static enum status check_distinct(const struct engine_operation *operations, uint32_t count)
+{
     AUTO_FREE const struct engine_operation **sorted = malloc(count * sizeof *sorted);
     if (sorted == NULL)
         return STATUS_NO_MEMORY;
@@ -245,7 +265,8 @@ static enum status check_distinct(const struct engine_operation *operations, uin
 }
 
 static enum status check(const struct memory_engine *engine,
-                         const struct engine_operation *operations, uint32_t count) {
+                         const struct engine_operation *operations, uint32_t count)
+{
     const struct engine_limits *limits = &engine->face.limits;
     if (count == 0)
         return STATUS_INVALID;
@@ -263,7 +284,8 @@ static enum status check(const struct memory_engine *engine,
     return count > 1 ? check_distinct(operations, count) : STATUS_OK;
 }
 
-static bool conditions_hold(const struct engine_operation *operation) {
+static bool conditions_hold(const struct engine_operation *operation)
+{
     for (uint32_t i = 0; i < operation->condition_count; i++)
         if (!engine_condition_holds(&operation->conditions[i], operation->version))
             return false;
@@ -272,7 +294,8 @@ static bool conditions_hold(const struct engine_operation *operation) {
 
 /* Judges every operation, so that a refusal can name each one that failed. */
 static enum status judge_locked(struct memory_engine *engine, struct engine_operation *operations,
-                                uint32_t count) {
+                                uint32_t count)
+{
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < count; i++) {
         struct engine_operation *operation = &operations[i];
@@ -285,14 +308,16 @@ static enum status judge_locked(struct memory_engine *engine, struct engine_oper
 }
 
 /* The tree's reference to a version goes. */
-static void drop_locked(struct memory_engine *engine, struct version *version) {
+static void drop_locked(struct memory_engine *engine, struct version *version)
+{
     engine->kept_bytes -= version->charged;
     engine->keys--;
     unref(version);
 }
 
 static void put_locked(struct memory_engine *engine, struct engine_operation *operation,
-                       int64_t now_ms) {
+                       int64_t now_ms)
+{
     struct version *version = of_value(operation->value);
     struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
     if (*node != version)
@@ -311,7 +336,8 @@ static void put_locked(struct memory_engine *engine, struct engine_operation *op
               version->key.size + version->meta_bytes + version->face.size);
 }
 
-static void delete_locked(struct memory_engine *engine, struct engine_operation *operation) {
+static void delete_locked(struct memory_engine *engine, struct engine_operation *operation)
+{
     struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
     if (node != NULL) {
         struct version *version = *node;
@@ -328,7 +354,8 @@ static void delete_locked(struct memory_engine *engine, struct engine_operation 
 }
 
 static void take_places_back_locked(struct memory_engine *engine,
-                                    const struct engine_operation *operations, uint32_t count) {
+                                    const struct engine_operation *operations, uint32_t count)
+{
     for (uint32_t i = 0; i < count; i++) {
         if (operations[i].type != ENGINE_PUT)
             continue;
@@ -340,7 +367,8 @@ static void take_places_back_locked(struct memory_engine *engine,
 
 /* A place in the tree for every put, so that nothing can fail once the first one is applied. */
 static enum status make_places_locked(struct memory_engine *engine,
-                                      const struct engine_operation *operations, uint32_t count) {
+                                      const struct engine_operation *operations, uint32_t count)
+{
     for (uint32_t i = 0; i < count; i++) {
         if (operations[i].type == ENGINE_PUT &&
             tsearch(of_value(operations[i].value), &engine->tree, compare_keys) == NULL) {
@@ -352,7 +380,8 @@ static enum status make_places_locked(struct memory_engine *engine,
 }
 
 static enum status apply_locked(struct memory_engine *engine, struct engine_operation *operations,
-                                uint32_t count) {
+                                uint32_t count)
+{
     enum status status = judge_locked(engine, operations, count);
     if (status == STATUS_OK)
         status = make_places_locked(engine, operations, count);
@@ -369,8 +398,8 @@ static enum status apply_locked(struct memory_engine *engine, struct engine_oper
 }
 
 static enum status try_commit(struct memory_engine *engine, struct engine_operation *operations,
-                              uint32_t count, const struct engine_context *context,
-                              uint64_t now_ns) {
+                              uint32_t count, const struct engine_context *context, uint64_t now_ns)
+{
     enum status status = inject_next(engine->inject, INJECT_COMMIT);
     if (status == STATUS_OK)
         status = check(engine, operations, count);
@@ -387,7 +416,8 @@ static enum status try_commit(struct memory_engine *engine, struct engine_operat
 }
 
 static enum status commit(struct engine *face, struct engine_operation *operations, uint32_t count,
-                          const struct engine_context *context) {
+                          const struct engine_context *context)
+{
     struct memory_engine *engine = of_face(face);
     uint64_t begun = engine->time->monotonic_ns(engine->time);
     enum status status = try_commit(engine, operations, count, context, begun);
@@ -401,7 +431,8 @@ static enum status commit(struct engine *face, struct engine_operation *operatio
 
 /* ---- what it is and how it is ---- */
 
-static void health(struct engine *face, struct engine_health *out_health) {
+static void health(struct engine *face, struct engine_health *out_health)
+{
     struct memory_engine *engine = of_face(face);
     *out_health = (struct engine_health){.state = ENGINE_READY, .epoch = engine->epoch};
     pthread_mutex_lock(&engine->mutex);
@@ -416,7 +447,8 @@ static void health(struct engine *face, struct engine_health *out_health) {
     inject_health(engine->inject, out_health);
 }
 
-static struct stats *stats(struct engine *face) {
+static struct stats *stats(struct engine *face)
+{
     struct memory_engine *engine = of_face(face);
     struct engine_health now;
     health(face, &now);
@@ -434,7 +466,8 @@ static struct stats *stats(struct engine *face) {
 
 /* ---- opening and closing ---- */
 
-static void close_engine(struct engine *face) {
+static void close_engine(struct engine *face)
+{
     struct memory_engine *engine = of_face(face);
     tdestroy(engine->tree, unref);
     pthread_mutex_destroy(&engine->mutex);
@@ -443,7 +476,8 @@ static void close_engine(struct engine *face) {
     free(engine);
 }
 
-static struct engine_limits limits_of(const struct engine_options *options) {
+static struct engine_limits limits_of(const struct engine_options *options)
+{
     return (struct engine_limits){
         .capabilities = ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH,
         .key_bytes_max = options->key_bytes_max,
@@ -456,7 +490,8 @@ static struct engine_limits limits_of(const struct engine_options *options) {
 }
 
 static enum status open_engine(const struct engine_options *options, const char *path,
-                               struct engine **out_engine, struct failure *failure) {
+                               struct engine **out_engine, struct failure *failure)
+{
     struct memory_engine *engine = calloc(1, sizeof *engine);
     if (engine == NULL)
         return failure_set(failure, STATUS_NO_MEMORY, "no memory for the engine");
