@@ -157,12 +157,25 @@ struct entry *keymap_find(struct keymap *keymap, uint64_t hash, struct bytes key
     return (struct entry *)untagged(ck_hs_get(set, hash, object));
 }
 
-static enum status grow_locked(struct keymap *keymap, struct shard *shard)
+/* Around every call that may allocate a slot array. */
+static void growing_begin(struct keymap *keymap)
 {
     growing.keymap = keymap;
+    growing.bytes = 0;
+}
+
+static void growing_end(struct shard *shard)
+{
+    if (growing.bytes > 0)
+        shard->capacity = capacity_of_allocation(growing.bytes);
+}
+
+static enum status grow_locked(struct keymap *keymap, struct shard *shard)
+{
+    growing_begin(keymap);
     if (!ck_hs_grow(&shard->set, shard->capacity * 2))
         return STATUS_NO_MEMORY;
-    shard->capacity = capacity_of_allocation(growing.bytes);
+    growing_end(shard);
     return STATUS_OK;
 }
 
@@ -193,12 +206,18 @@ void keymap_unreserve(struct keymap *keymap, uint64_t hash)
     pthread_mutex_unlock(&shard->mutex);
 }
 
-/* The journal has the key already: if it cannot be inserted now, only a restart is right. */
-static void insert_locked(struct shard *shard, uint64_t hash, struct entry *spare)
+/*
+ * The journal has the key already: if it cannot be inserted now, only a restart is right. There is
+ * room; but a key that finds no free slot within ck's probe limit makes the set grow even so.
+ */
+static void insert_locked(struct keymap *keymap, struct shard *shard, uint64_t hash,
+                          struct entry *spare)
 {
     RACE_RELEASE(spare); /* pairs with: same_key */
+    growing_begin(keymap);
     if (!ck_hs_put(&shard->set, hash, tagged(spare, hash)))
         abort();
+    growing_end(shard);
     shard->count++;
 }
 
@@ -215,7 +234,7 @@ struct entry *keymap_put(struct keymap *keymap, uint64_t hash, struct bytes key,
         entry = spare;
         atomic_store_explicit(&entry->place, place, memory_order_release);
         *out_place_before = 0;
-        insert_locked(shard, hash, entry);
+        insert_locked(keymap, shard, hash, entry);
     }
     if (spare != NULL)
         unreserve_locked(shard);
@@ -241,11 +260,11 @@ uint64_t keymap_bytes(const struct keymap *keymap)
 
 static bool shard_init(struct keymap *keymap, struct shard *shard)
 {
-    growing.keymap = keymap;
+    growing_begin(keymap);
     if (!ck_hs_init(&shard->set, CK_HS_MODE_SPMC | CK_HS_MODE_OBJECT, rehash, same_key,
                     &keymap->allocator, SLOTS_MIN, (unsigned long)keymap))
         return false;
-    shard->capacity = SLOTS_MIN;
+    growing_end(shard);
     pthread_mutex_init(&shard->mutex, NULL);
     return true;
 }
