@@ -8,7 +8,6 @@
 
 #include <assert.h>
 #include <ck_epoch.h>
-#include <ck_stack.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -33,10 +32,8 @@ struct reclaim {
     pthread_t thread;
     /* synchronise themselves */
     ck_epoch_t epoch;
-    ck_stack_t retired;
-    sem_t wake;         /* posted once per `wanted`, and at close */
-    atomic_bool wanted; /* raised after a push, lowered before the stack is taken: so every push is
-                           followed by a taking, though pushes and takings overlap */
+    _Atomic(struct retired *) retired; /* pushed by any (release), taken whole (acquire) */
+    sem_t wake;                        /* posted when an empty stack is pushed onto, and at close */
     _Atomic uint64_t bytes;
     atomic_bool closing;
     /* guarded by slots_mutex */
@@ -44,8 +41,6 @@ struct reclaim {
     struct epoch_slot *slots_free;
     struct epoch_slot *slots_made;
 };
-
-_Static_assert(sizeof(ck_stack_entry_t) == sizeof(void *), "struct retired holds a stack entry");
 
 static void slot_return(void *context)
 {
@@ -107,9 +102,13 @@ void reclaim_leave(struct reclaim *reclaim)
 void reclaim_retire(struct reclaim *reclaim, struct retired *retired)
 {
     atomic_fetch_add_explicit(&reclaim->bytes, retired->bytes, memory_order_relaxed);
-    RACE_RELEASE(&reclaim->retired); /* pairs with: reclaim_run */
-    ck_stack_push_upmc(&reclaim->retired, (ck_stack_entry_t *)&retired->link);
-    if (!atomic_exchange(&reclaim->wanted, true))
+    struct retired *before = atomic_load_explicit(&reclaim->retired, memory_order_relaxed);
+    do
+        retired->next = before;
+    while (!atomic_compare_exchange_weak_explicit(&reclaim->retired, &before, retired,
+                                                  memory_order_release, memory_order_relaxed));
+    /* The very step that found it empty wakes: a look before the push could be out of date. */
+    if (before == NULL)
         sem_post(&reclaim->wake);
 }
 
@@ -121,15 +120,14 @@ static void pause_between_scans(ck_epoch_t *epoch, ck_epoch_record_t *record, vo
 
 void reclaim_run(struct reclaim *reclaim)
 {
-    ck_stack_entry_t *next = ck_stack_batch_pop_upmc(&reclaim->retired);
-    if (next == NULL)
+    struct retired *taken = atomic_exchange_explicit(&reclaim->retired, NULL, memory_order_acquire);
+    if (taken == NULL)
         return;
     ck_epoch_synchronize_wait(&reclaim->epoch, pause_between_scans, NULL);
-    RACE_ACQUIRE(reclaim);
-    RACE_ACQUIRE(&reclaim->retired);
-    while (next != NULL) {
-        struct retired *retired = (struct retired *)next;
-        next = next->next;
+    RACE_ACQUIRE(reclaim); /* pairs with: reclaim_leave */
+    while (taken != NULL) {
+        struct retired *retired = taken;
+        taken = retired->next;
         atomic_fetch_sub_explicit(&reclaim->bytes, retired->bytes, memory_order_relaxed);
         retired->release(retired);
     }
@@ -142,7 +140,6 @@ static void *reclaimer(void *context)
     while (!atomic_load(&reclaim->closing)) {
         while (sem_wait(&reclaim->wake) != 0)
             continue;
-        atomic_store(&reclaim->wanted, false);
         reclaim_run(reclaim);
     }
     return NULL;
@@ -163,7 +160,6 @@ enum status reclaim_open(bool threaded, struct reclaim **out_reclaim)
         return STATUS_NO_MEMORY;
     }
     ck_epoch_init(&reclaim->epoch);
-    ck_stack_init(&reclaim->retired);
     sem_init(&reclaim->wake, 0, 0);
     pthread_mutex_init(&reclaim->slots_mutex, NULL);
     if (threaded && pthread_create(&reclaim->thread, NULL, reclaimer, reclaim) == 0)

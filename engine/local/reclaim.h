@@ -21,7 +21,7 @@ struct reclaim;
 
 /* Embedded in whatever is retired. */
 struct retired {
-    void *link; /* of the retire stack */
+    struct retired *next; /* of the retire stack */
     void (*release)(struct retired *retired);
     size_t bytes; /* for the gauge */
 };
