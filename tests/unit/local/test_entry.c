@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One key in memory, and the pool that entries come from. */
+#include "../../../engine/local/entry.h"
+#include "../../../engine/scope.h"
+#include "../../lib/test.h"
+
+struct fixture {
+    struct budget budget;
+    struct entry_pool *pool;
+};
+
+static void begin(struct fixture *fixture)
+{
+    *fixture = (struct fixture){.budget = {.limit = UINT64_MAX}};
+    assert_int_equal(entry_pool_open(&fixture->budget, &fixture->pool), STATUS_OK);
+}
+
+static void end(struct fixture *fixture)
+{
+    entry_pool_close(fixture->pool);
+    assert_int_equal(budget_used(&fixture->budget), 0);
+}
+
+static void keeps_the_key_and_has_no_place(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    struct entry *entry = entry_pool_take(fixture.pool, bytes_of("a key"));
+    assert_true(bytes_equal(entry_key(entry), bytes_of("a key")));
+    assert_null(entry_record(entry));
+    assert_int_equal(entry->record_bytes, 0);
+    assert_int_equal(entry->flags, 0);
+    end(&fixture);
+}
+
+static void costs_fifteen_bytes_beside_the_key(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    enum { COUNT = 100000 };
+    for (int i = 0; i < COUNT; i++)
+        assert_non_null(entry_pool_take(fixture.pool, bytes_of("seventeen bytes..")));
+    uint64_t bytes = entry_pool_bytes(fixture.pool);
+    assert_true(bytes >= COUNT * 32); /* 15 + 17, no padding, no header */
+    assert_true(bytes < COUNT * 32 + COUNT * 32 / 8);
+    assert_int_equal(budget_used(&fixture.budget), bytes);
+    end(&fixture);
+}
+
+static void a_store_of_few_keys_stays_small(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    assert_non_null(entry_pool_take(fixture.pool, bytes_of("key")));
+    assert_true(entry_pool_bytes(fixture.pool) <= 4096);
+    end(&fixture);
+}
+
+static void what_is_given_back_is_used_again(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    struct entry *first = entry_pool_take(fixture.pool, bytes_of("a"));
+    struct entry *second = entry_pool_take(fixture.pool, bytes_of("b"));
+    atomic_store(&first->place, 77);
+    entry_pool_give(fixture.pool, first);
+    entry_pool_give(fixture.pool, second);
+    entry_pool_give(fixture.pool, NULL);
+    uint64_t bytes = entry_pool_bytes(fixture.pool);
+    for (int i = 0; i < 10000; i++) {
+        struct entry *entry = entry_pool_take(fixture.pool, bytes_of("c"));
+        assert_true(bytes_equal(entry_key(entry), bytes_of("c")));
+        assert_null(entry_record(entry));
+        entry_pool_give(fixture.pool, entry);
+    }
+    assert_int_equal(entry_pool_bytes(fixture.pool), bytes);
+    end(&fixture);
+}
+
+static void keys_of_every_length_fit(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    static unsigned char key[UINT16_MAX];
+    memset(key, 'k', sizeof key);
+    static struct entry *entries[UINT16_MAX + 1];
+    size_t step = 1;
+    for (size_t size = 1; size <= sizeof key; size += step) {
+        entries[size] = entry_pool_take(fixture.pool, (struct bytes){key, size});
+        assert_int_equal((uintptr_t)entries[size] % sizeof(uint64_t), 0);
+        step = size < 2000 || size > sizeof key - 20 ? 1 : 511;
+        if (size + step > sizeof key && size < sizeof key)
+            step = 1;
+    }
+    for (size_t size = 1; size <= sizeof key; size++)
+        if (entries[size] != NULL)
+            assert_true(bytes_equal(entry_key(entries[size]), (struct bytes){key, size}));
+    assert_non_null(entries[sizeof key]);
+    end(&fixture);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST("keeps the key and has no place", keeps_the_key_and_has_no_place),
+        TEST("costs fifteen bytes beside the key", costs_fifteen_bytes_beside_the_key),
+        TEST("a store of few keys stays small", a_store_of_few_keys_stays_small),
+        TEST("what is given back is used again", what_is_given_back_is_used_again),
+        TEST("keys of every length fit", keys_of_every_length_fit),
+    };
+    return test_main(argc, argv, "entry", tests);
+}
