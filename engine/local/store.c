@@ -89,14 +89,10 @@ static enum status keep_copy(struct store *store, const struct record *record,
 {
     if (value_is_large(record)) {
         struct value *value;
-        uint64_t bytes = record_bytes(record);
-        enum status status = value_open(&store->budget, record_key(record), record_meta(record),
-                                        record->value_bytes, &value);
-        if (status != STATUS_OK)
-            return status;
-        memcpy(&value->record, record, bytes);
-        *out_copy = &value->record;
-        return STATUS_OK;
+        enum status status = value_keep(&store->budget, record, &value);
+        if (status == STATUS_OK)
+            *out_copy = &value->record;
+        return status;
     }
     *out_copy = memtable_cut(store->memtable, record_bytes(record));
     if (*out_copy == NULL)

@@ -2,6 +2,8 @@
 /* Drafts of records, large values and replies. */
 #include "value.h"
 
+#include <assert.h>
+
 enum { REPLY_CHARGED_BYTES = 16 << 10 }; /* smaller copies are bounded by the connections */
 
 /* A charged copy: the charge travels in front of the bytes. */
@@ -23,23 +25,47 @@ static void place_face(struct value *value, size_t capacity)
     value->face.capacity = capacity;
 }
 
+/* The record is the caller's to fill. NULL: no memory; the charge is the caller's to give back. */
+static struct value *allocate_charged(struct budget *budget, uint64_t charged)
+{
+    struct value *value = malloc(charged);
+    if (value == NULL)
+        return NULL;
+    value->face = (struct engine_value){0};
+    value->budget = budget;
+    value->charged = charged;
+    atomic_init(&value->pin.word, 0);
+    return value;
+}
+
 enum status value_open(struct budget *budget, struct bytes key, struct bytes meta, size_t capacity,
                        struct value **out_value)
 {
+    assert(capacity <= UINT32_MAX);
     size_t bytes = allocation_bytes(key.size, meta.size, capacity);
     if (!budget_take(budget, bytes))
         return STATUS_NO_MEMORY;
-    struct value *value = malloc(bytes);
+    struct value *value = allocate_charged(budget, bytes);
     if (value == NULL) {
         budget_give(budget, bytes);
         return STATUS_NO_MEMORY;
     }
-    value->face.size = 0;
-    value->budget = budget;
-    value->charged = bytes;
-    atomic_init(&value->pin.word, 0);
     record_init(&value->record, RECORD_PUT, key, meta);
     place_face(value, capacity);
+    *out_value = value;
+    return STATUS_OK;
+}
+
+enum status value_keep(struct budget *budget, const struct record *record, struct value **out_value)
+{
+    size_t bytes = allocation_bytes(record->key_bytes, record->meta_bytes, record->value_bytes);
+    struct value *value = allocate_charged(budget, bytes);
+    if (value == NULL)
+        return STATUS_NO_MEMORY;
+    budget_force(budget, bytes);
+    memcpy(&value->record, record, record_bytes(record));
+    place_face(value, record->value_bytes);
+    value->face.size = record->value_bytes;
     *out_value = value;
     return STATUS_OK;
 }
@@ -47,6 +73,7 @@ enum status value_open(struct budget *budget, struct bytes key, struct bytes met
 enum status value_grow(struct value **value, size_t capacity)
 {
     struct value *old = *value;
+    assert(capacity <= UINT32_MAX);
     if (capacity <= old->face.capacity)
         return STATUS_OK;
     size_t bytes = allocation_bytes(old->record.key_bytes, old->record.meta_bytes, capacity);
@@ -74,6 +101,7 @@ void value_close(struct value *value)
 
 void value_seal(struct value *value, int64_t expires_ms)
 {
+    assert(value->face.size <= value->face.capacity);
     value->record.expires_ms = expires_ms;
     record_seal_value(&value->record, (uint32_t)value->face.size);
 }

@@ -49,6 +49,13 @@ MUST_CHECK enum status value_open(struct budget *budget, struct bytes key, struc
                                   size_t capacity, struct value **out_value);
 MUST_CHECK enum status value_grow(struct value **value, size_t capacity);
 
+/*
+ * A checked large record of the journal as a value of its own. Charged without asking: it is stored
+ * already, and a limit that was lowered must not keep the store from opening. NO_MEMORY.
+ */
+MUST_CHECK enum status value_keep(struct budget *budget, const struct record *record,
+                                  struct value **out_value);
+
 /* Frees and gives the charge back; NULL is allowed. */
 void value_close(struct value *value);
 
