@@ -150,6 +150,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D); echo "  CC   $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The binary carries the file whole.
+$(BUILD)/api/openapi_yaml.o: openapi.yaml
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkeyrest.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libkeyrest.a -lcmocka $(LIBS)
