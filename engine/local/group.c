@@ -11,7 +11,7 @@ struct group_key {
     uint64_t generation; /* of the group that filled the slot */
     uint64_t hash;
     struct bytes key;
-    uint64_t sequence; /* 0: that request deletes it */
+    uint64_t sequence; /* 0: after that request the key is absent */
 };
 
 struct group {
@@ -208,7 +208,9 @@ static void build(struct group *group, struct engine_operation *operation,
     record_seal_head(write->record, sequence, group->now_ms);
     operation->version = (struct engine_version){group->store->epoch, sequence};
     add_piece(group, write->record);
-    remember(group, write->hash, operation->key, operation->type == ENGINE_PUT ? sequence : 0);
+    /* Also a put may be dead: one that had expired on arrival. */
+    bool is_live = record_is_live(write->record, group->now_ms);
+    remember(group, write->hash, operation->key, is_live ? sequence : 0);
 }
 
 static enum status admit(struct group *group, struct group_request *request)
@@ -240,8 +242,10 @@ static enum status write_group(struct group *group)
     enum status status = journal_write(group->journal, &frame);
     if (status == STATUS_OK && group->sync)
         status = journal_sync(group->journal);
+    if (status == STATUS_OK || status == STATUS_READ_ONLY) /* sealed before this write began */
+        return status;
     /* The frame may be found whole at a restart: nobody can say whether it was applied. */
-    return status == STATUS_OK ? STATUS_OK : STATUS_UNKNOWN;
+    return STATUS_UNKNOWN;
 }
 
 /* ---- applying ---- */
