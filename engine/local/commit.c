@@ -87,6 +87,11 @@ uint64_t commit_last_group_ns(const struct commit *commit)
     return atomic_load_explicit(&commit->last_group_ns, memory_order_relaxed);
 }
 
+uint32_t commit_queued(const struct commit *commit)
+{
+    return atomic_load_explicit(&commit->queued, memory_order_relaxed);
+}
+
 static uint64_t now_ns(const struct commit *commit)
 {
     const struct time_source *time = commit->options.store->time;
@@ -144,8 +149,7 @@ static void let_the_crowd_queue(struct commit *commit)
     if (commit->last_members < 2)
         return;
     uint64_t until = now_ns(commit) + commit->last_ns / GATHER_SYNC_SHARE;
-    while (atomic_load_explicit(&commit->queued, memory_order_relaxed) < commit->last_members &&
-           now_ns(commit) < until)
+    while (commit_queued(commit) < commit->last_members && now_ns(commit) < until)
         sched_yield();
 }
 
@@ -322,7 +326,7 @@ static enum status check(const struct commit *commit, const struct engine_operat
     uint64_t value_bytes = 0;
     if (count == 0)
         return STATUS_INVALID;
-    if (count > limits->batch_operations_max)
+    if (count > limits->batch_operations_max || count > GROUP_OPERATIONS_MAX)
         return STATUS_TOO_LARGE;
     for (uint32_t i = 0; i < count; i++) {
         size_t key_bytes = operations[i].key.size;
@@ -381,6 +385,9 @@ static enum status prepare(struct commit *commit, struct group_request *request)
         if (operation->type == ENGINE_DELETE)
             request->bytes += record_size(operation->key.size, 0, 0);
     }
+    /* One commit is one frame: no segment would ever have room for this one. */
+    if (status == STATUS_OK && request->bytes > journal_payload_bytes_max(commit->options.journal))
+        return STATUS_TOO_LARGE;
     return status;
 }
 

@@ -36,6 +36,9 @@ MUST_CHECK enum status commit_submit(struct commit *commit, struct engine_operat
  */
 MUST_CHECK enum status commit_mark(struct commit *commit, enum frame_flag flag);
 
+/* Requests that wait for a leader now. */
+uint32_t commit_queued(const struct commit *commit);
+
 /* Monotonic ns at which the last group ended; 0 before the first. */
 uint64_t commit_last_group_ns(const struct commit *commit);
 
