@@ -196,7 +196,7 @@ MUST_CHECK static enum status load_environment(struct loader *loader, char *cons
     return STATUS_OK;
 }
 
-/* A flag at arguments[*at]: its name, and its value from behind `=` or from the next argument. */
+/* The flag that is the first of the arguments: its name, its value from behind `=` or after it. */
 struct flag {
     const char *name;
     size_t name_size;
@@ -204,18 +204,17 @@ struct flag {
     bool value_follows;
 };
 
-static bool read_flag(const struct config_source *source, int at, struct flag *out)
+static bool read_flag(char *const *arguments, struct flag *out)
 {
-    const char *argument = source->arguments[at];
-    if (strncmp(argument, "--", 2) != 0)
+    if (strncmp(*arguments, "--", 2) != 0)
         return false;
-    out->name = argument + 2;
+    out->name = *arguments + 2;
     out->name_size = strcspn(out->name, "=");
     out->value_follows = out->name[out->name_size] == '\0';
     if (!out->value_follows)
         out->value = out->name + out->name_size + 1;
     else
-        out->value = at + 1 < source->argument_count ? source->arguments[at + 1] : NULL;
+        out->value = arguments[1];
     return true;
 }
 
@@ -224,15 +223,14 @@ static bool flag_is(const struct flag *flag, const char *name)
     return strlen(name) == flag->name_size && strncmp(flag->name, name, flag->name_size) == 0;
 }
 
-/* Sets the row that the flag at *at names, and moves *at behind what it used. */
-MUST_CHECK static enum status load_flag(struct loader *loader, const struct config_source *source,
-                                        int *at)
+/* Sets the row that the first argument names; `out_rest` is behind what it used. */
+MUST_CHECK static enum status load_flag(struct loader *loader, char *const *arguments,
+                                        char *const **out_rest)
 {
     struct flag flag;
-    if (!read_flag(source, *at, &flag))
+    if (!read_flag(arguments, &flag))
         return failure_set(loader->failure, STATUS_INVALID,
-                           "'%s' is neither a command nor a flag; see keyrest --help",
-                           source->arguments[*at]);
+                           "'%s' is neither a command nor a flag; see keyrest --help", *arguments);
     size_t index = find_row(flag.name, flag.name_size, '-', false);
     bool is_config = flag_is(&flag, "config");
     if (index == ROW_COUNT && !is_config)
@@ -247,7 +245,7 @@ MUST_CHECK static enum status load_flag(struct loader *loader, const struct conf
     }
     if (flag.value == NULL)
         return failure_set(loader->failure, STATUS_INVALID, "--%s lacks its value", flag.name);
-    *at += flag.value_follows ? 2 : 1;
+    *out_rest = arguments + (flag.value_follows ? 2 : 1);
     if (is_config)
         return STATUS_OK; /* was read before */
     char origin[64];
@@ -263,8 +261,8 @@ static const char *config_path(const struct config_source *source)
         if (strncmp(*at, variable, strlen(variable)) == 0)
             path = *at + strlen(variable);
     struct flag flag;
-    for (int i = 0; i < source->argument_count; i++)
-        if (read_flag(source, i, &flag) && flag_is(&flag, "config") && flag.value != NULL)
+    for (char *const *at = source->arguments; *at != NULL; at++)
+        if (read_flag(at, &flag) && flag_is(&flag, "config") && flag.value != NULL)
             path = flag.value;
     return path;
 }
@@ -313,8 +311,8 @@ enum status config_load(struct config *out_config, const struct config_source *s
         status = load_file(&loader, path);
     if (status == STATUS_OK)
         status = load_environment(&loader, source->environment);
-    for (int at = 0; status == STATUS_OK && at < source->argument_count;)
-        status = load_flag(&loader, source, &at);
+    for (char *const *at = source->arguments; status == STATUS_OK && *at != NULL;)
+        status = load_flag(&loader, at, &at);
     if (status == STATUS_OK)
         status = check(&loader);
     if (status == STATUS_OK)

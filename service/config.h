@@ -30,8 +30,7 @@ struct config {
 };
 
 struct config_source {
-    int argument_count;
-    char *const *arguments;        /* without the program's name and the command */
+    char *const *arguments;        /* NULL-ended, without the program's name and the command */
     char *const *environment;      /* NULL-ended "NAME=value" */
     uint64_t machine_memory_bytes; /* what `auto` follows from */
 };

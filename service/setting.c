@@ -88,10 +88,11 @@ static char **split(const char *text)
     size_t most = 2;
     for (const char *at = text; *at != '\0'; at++)
         most += *at == ',';
-    char **list = malloc(most * sizeof *list + strlen(text) + 1);
+    size_t text_size = strlen(text) + 1;
+    char **list = malloc(most * sizeof *list + text_size);
     if (list == NULL)
         return NULL;
-    char *copy = strcpy((char *)&list[most], text);
+    char *copy = memcpy(&list[most], text, text_size);
     size_t count = 0;
     for (char *one = strtok(copy, ", "); one != NULL; one = strtok(NULL, ", "))
         list[count++] = one;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../../lib/test.h"
 
+#include <ctype.h>
 #include <stdbool.h>
 
 #include "../../../service/config.h"
@@ -14,10 +15,7 @@ static struct failure failure;
 /* Loads `arguments` (NULL-ended) over `environment`; config_done() is the test's end. */
 static enum status load_from(char **arguments, char **environment)
 {
-    int count = 0;
-    while (arguments[count] != NULL)
-        count++;
-    struct config_source source = {count, arguments, environment, 4 * GIB};
+    struct config_source source = {arguments, environment, 4 * GIB};
     failure = (struct failure){0};
     return config_load(&config, &source, &failure);
 }
@@ -81,7 +79,7 @@ static void defaults_stand_alone(void **state)
 static void auto_follows_the_machine(void **state)
 {
     (void)state;
-    struct config_source small = {0, NOTHING, NOTHING, 256 << 20};
+    struct config_source small = {NOTHING, NOTHING, 256 << 20};
     assert_int_equal(config_load(&config, &small, &failure), STATUS_OK);
     assert_int_equal(config.memory_bytes_max, 128 << 20);
     assert_int_equal(config.memtable_bytes, 16 << 20);
@@ -271,23 +269,25 @@ static void misspelt_variables_are_told(void **state)
     assert_int_equal(strangers, 1);
 }
 
-static char told[64][2][256];
+static char told[64][512]; /* "KEYREST_NAME=value" */
 static int told_count;
 
 static void keep_setting(void *context, const char *name, const char *value)
 {
     (void)context;
-    snprintf(told[told_count][0], sizeof told[0][0], "KEYREST_%s=", name);
-    for (char *at = told[told_count][0]; *at != '\0'; at++)
-        *at = *at >= 'a' && *at <= 'z' ? (char)(*at - 'a' + 'A') : *at;
-    snprintf(told[told_count++][1], sizeof told[0][1], "%s", value);
+    char upper[64];
+    size_t size = strlen(name) + 1;
+    assert_true(size <= sizeof upper && told_count < 64);
+    for (size_t i = 0; i < size; i++)
+        upper[i] = (char)toupper((unsigned char)name[i]);
+    snprintf(told[told_count++], sizeof told[0], "KEYREST_%s=%s", upper, value);
 }
 
 /* What config_each told is given again as environment: the same settings come out. */
 static void what_is_told_can_be_given_again(void **state)
 {
     (void)state;
-    char variables[64][520], *environment[65] = {NULL};
+    char *environment[65] = {NULL};
     assert_int_equal(
         load_from(ARGUMENTS("--allowed-hosts=a,b", "--durability=interval:90s",
                             "--memory-bytes-max=16777217", "--insecure", "--log-level=warn"),
@@ -296,10 +296,8 @@ static void what_is_told_can_be_given_again(void **state)
     told_count = 0;
     config_each(&config, keep_setting, NULL);
     config_done(&config);
-    for (int i = 0; i < told_count; i++) {
-        snprintf(variables[i], sizeof variables[i], "%s%s", told[i][0], told[i][1]);
-        environment[i] = variables[i];
-    }
+    for (int i = 0; i < told_count; i++)
+        environment[i] = told[i];
     assert_int_equal(load_from(NOTHING, environment), STATUS_OK);
     assert_int_equal(config.durability, 90000);
     assert_int_equal(config.memory_bytes_max, 16777217);
