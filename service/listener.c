@@ -26,7 +26,7 @@ MUST_CHECK static enum status parse_unix(const char *path, struct listener_addre
         return failure_set(failure, STATUS_INVALID,
                            "listen: the path of a Unix socket has 1 to %zu bytes, '%s' has %zu",
                            sizeof address.sun_path - 1, path, strlen(path));
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path));
     *out_address =
         (struct listener_address){.size = sizeof address, .unix_socket = true, .loopback = true};
     memcpy(&out_address->address, &address, sizeof address);
