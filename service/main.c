@@ -92,10 +92,10 @@ static size_t figures(void *context, struct api_figure *out_rows, size_t capacit
 
 /* ---- the start, part by part ---- */
 
-MUST_CHECK static enum status open_config(struct service *service, int argument_count,
-                                          char **arguments, struct failure *failure)
+MUST_CHECK static enum status open_config(struct service *service, char **arguments,
+                                          struct failure *failure)
 {
-    struct config_source source = {argument_count, arguments, environ, machine_memory_bytes()};
+    struct config_source source = {arguments, environ, machine_memory_bytes()};
     return config_load(&service->config, &source, failure);
 }
 
@@ -227,10 +227,10 @@ static void announce(struct service *service)
         drain_reached(DRAIN_LOADED);
 }
 
-MUST_CHECK static enum status start(struct service *service, int argument_count, char **arguments,
+MUST_CHECK static enum status start(struct service *service, char **arguments,
                                     struct failure *failure)
 {
-    enum status status = open_config(service, argument_count, arguments, failure);
+    enum status status = open_config(service, arguments, failure);
     if (status == STATUS_OK)
         status = open_logger(service);
     if (status == STATUS_OK)
@@ -272,12 +272,12 @@ static void report(const struct service *service, const struct failure *failure,
 
 /* ---- the commands ---- */
 
-static int serve(int argument_count, char **arguments)
+static int serve(char **arguments)
 {
     struct service service = {.listener.fd = -1};
     struct failure failure = {0};
     drain_prepare();
-    enum status status = start(&service, argument_count, arguments, &failure);
+    enum status status = start(&service, arguments, &failure);
     int exit_code = exit_code_of(status);
     if (status == STATUS_OK) {
         announce(&service);
@@ -307,29 +307,28 @@ static int help(void)
     return fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED;
 }
 
-static bool asks_for(int argument_count, char **arguments, const char *flag)
+static bool asks_for(char *const *arguments, const char *flag)
 {
-    for (int i = 0; i < argument_count; i++)
-        if (strcmp(arguments[i], flag) == 0)
+    for (; *arguments != NULL; arguments++)
+        if (strcmp(*arguments, flag) == 0)
             return true;
     return false;
 }
 
 int main(int argc, char **argv)
 {
-    const char *command = argc > 1 && argv[1][0] != '-' ? argv[1] : "serve";
-    int skipped = argc > 1 && argv[1][0] != '-' ? 2 : argc > 0;
-    int argument_count = argc - skipped;
-    char **arguments = argv + skipped;
-    if (asks_for(argument_count, arguments, "--help") || strcmp(command, "help") == 0)
+    bool has_command = argc > 1 && argv[1][0] != '-';
+    const char *command = has_command ? argv[1] : "serve";
+    char **arguments = argv + (has_command ? 2 : argc > 0);
+    if (asks_for(arguments, "--help") || strcmp(command, "help") == 0)
         return help();
-    if (asks_for(argument_count, arguments, "--version")) {
+    if (asks_for(arguments, "--version")) {
         printf("keyrest " KEYREST_VERSION "\n");
         return EXIT_OK;
     }
     if (strcmp(command, "serve") == 0)
-        return serve(argument_count, arguments);
-    if (strcmp(command, "health") == 0 && argument_count == 1)
+        return serve(arguments);
+    if (strcmp(command, "health") == 0 && arguments[0] != NULL && arguments[1] == NULL)
         return probe_run(arguments[0]);
     if (strcmp(command, "health") == 0)
         fprintf(stderr, "keyrest health: give one URL, such as http://127.0.0.1:7070/livez\n");

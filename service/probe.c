@@ -34,10 +34,10 @@ static bool parse_unix(const char *path, struct target *out)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (*path == '\0' || strlen(path) >= sizeof address.sun_path)
         return fail("the path of a Unix socket is missing or too long", path);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path));
     memcpy(&out->address, &address, sizeof address);
     out->address_size = sizeof address;
-    strcpy(out->host, "localhost");
+    snprintf(out->host, sizeof out->host, "localhost");
     out->path = "/livez";
     return true;
 }
@@ -63,7 +63,7 @@ static bool parse_http(const char *authority, struct target *out)
     memcpy(out->host, authority, size);
     out->host[size] = '\0';
     char host[sizeof out->host];
-    strcpy(host, out->host);
+    memcpy(host, out->host, size + 1);
     char *colon = strrchr(host, ':'), *bracket = strrchr(host, ']');
     const char *port = "80";
     if (colon != NULL && (bracket == NULL || colon > bracket)) {
