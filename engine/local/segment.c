@@ -110,11 +110,19 @@ static enum status write_zeros(struct segment *segment)
     return status;
 }
 
+/* A start that was cut off may have left a file of this name. */
+static enum status create_spare(struct disk *disk, const char *spare, struct disk_file **out_file)
+{
+    enum status status = disk_remove(disk, spare);
+    return status == STATUS_OK || status == STATUS_NOT_FOUND ? disk_create(disk, spare, out_file)
+                                                             : status;
+}
+
 static enum status open_spare(struct disk *disk, struct segment *segment, const char *spare,
                               uint64_t recycled_id)
 {
     if (recycled_id == 0)
-        return disk_create(disk, spare, &segment->file);
+        return create_spare(disk, spare, &segment->file);
     char recycled[64];
     segment_name(recycled_id, recycled);
     enum status status = disk_rename(disk, recycled, spare);
