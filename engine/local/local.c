@@ -271,7 +271,12 @@ static enum status open_manifest(struct local *local, struct failure *failure)
     if (status != STATUS_OK)
         return failure_set(failure, status, "locking the data directory: %s", status_text(status));
     status = manifest_read(local->disk, &local->manifest, failure);
-    return status == STATUS_NOT_FOUND ? create_store(local, failure) : status;
+    if (status == STATUS_NOT_FOUND)
+        return create_store(local, failure);
+    /* Who wrote it may have died before its name was durable: before anything builds on it. */
+    if (status == STATUS_OK && disk_sync_directory(local->disk) != STATUS_OK)
+        status = failure_set(failure, STATUS_IO, "the data directory cannot be synced");
+    return status;
 }
 
 /* ---- opening: recovery, then everything that writes ---- */
