@@ -30,6 +30,7 @@ struct journal {
     uint64_t offset; /* of the next frame */
     enum link_state link_state;
     struct frame_link link;
+    uint64_t link_sequence; /* the last one before the active segment */
     struct iovec pieces[DISK_IOVECS_MAX];
     union {
         struct {
@@ -280,6 +281,7 @@ static enum status activate_locked(struct journal *journal, struct segment *segm
     journal->active = held;
     journal->link = link;
     journal->link_state = link_state;
+    journal->link_sequence = journal_written_sequence(journal);
     advance(journal, SEGMENT_HEADER_BYTES);
     if (old != NULL && pin_retire(&old->pin))
         held_free(old);
@@ -385,6 +387,8 @@ static size_t build_link(struct journal *journal)
     memset(&journal->link_block, 0, sizeof journal->link_block);
     journal->link_block.frame.header = mark_header(journal, FRAME_LINK, sizeof(struct frame_link));
     journal->link_block.frame.link = journal->link;
+    journal->link_block.frame.header.first_sequence = journal->link_sequence;
+    journal->link_block.frame.header.last_sequence = journal->link_sequence;
     struct iovec payload = {&journal->link_block.frame.link, sizeof(struct frame_link)};
     seal_frame(journal, &journal->link_block.frame.header, &payload, 1, SEGMENT_HEADER_BYTES);
     return frame_extent(sizeof(struct frame_link), journal->options.lazy);
