@@ -330,8 +330,8 @@ static void tell_recovered(struct local *local)
 static void tell_recovery_failed(struct local *local)
 {
     event_tell(&local->events, (struct engine_event){.name = EVENT_RECOVERY_FAILED,
-                                                     .file = local->recovery.failed_file,
-                                                     .offset = local->recovery.failed_offset,
+                                                     .file = local->recovery.failed.file,
+                                                     .offset = local->recovery.failed.offset,
                                                      .status = local->failure.status,
                                                      .detail = local->failure.message});
 }

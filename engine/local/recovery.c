@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The segments found are put in order by their LINKs, replayed, and followed by a fresh segment.
- * What was read but is not known to be durable (the page cache may show bytes that a failed
- * fdatasync never wrote) is copied into the fresh segment, whose LINK, written last, ends the old
- * one before them.
+ * The chain of segments is replayed and followed by a fresh segment. What was read but is not known
+ * to be durable (the page cache may show bytes that a failed fdatasync never wrote, or that nobody
+ * has synced yet) is copied into the fresh segment, whose LINK, written last, ends the old one
+ * before it. Where not even the old one's LINK is known to be durable, the fresh segment copies all
+ * of it and takes its place behind its predecessor.
  */
 #include "recovery.h"
 
@@ -18,146 +19,26 @@ enum {
     RETRY_SLICE_MS = 50,
 };
 
-/* A segment found in the directory. */
-struct found {
-    uint64_t id;
-    struct segment *segment;
-    bool used; /* begins with a LINK */
-    struct frame_link link;
-    struct frame_header link_header;
-    uint64_t end; /* frames end here, at the latest */
-};
-
 struct replay {
     struct recovery *recovery;
     struct failure *failure;
-    /* the directory */
-    struct found *found; /* ascending ids */
-    size_t found_count, found_capacity;
-    struct found *last_used; /* NULL: none */
-    char (*spares)[64];
-    size_t spare_count;
-    uint64_t other_bytes;
+    struct chain chain;
     /* what the frames said */
     uint64_t last_sequence;    /* of the last frame read */
     uint64_t durable_sequence; /* highest stated anywhere */
     bool clean;                /* the last frame read is a CLEAN mark */
-    uint64_t end;              /* of the last good frame, in the last used segment */
-    uint64_t keep_end;         /* of the last frame known to be durable, likewise */
-    uint64_t copy_bytes;       /* payload between keep_end and end */
+    uint64_t end;              /* of the last good frame, in the last segment */
+    /* what the fresh segment repeats, and what it follows */
+    uint64_t kept_sequence; /* all up to it is durable where it stands */
+    uint64_t kept_end;      /* of its frame in the last segment, if that stays */
+    uint64_t copy_bytes;    /* payload behind it */
+    struct frame_link link; /* of the fresh segment */
 };
-
-/* ---- the directory ---- */
-
-static enum status add_found(struct replay *replay, uint64_t id)
-{
-    if (replay->found_count == replay->found_capacity) {
-        size_t capacity = replay->found_capacity * 2 + 16;
-        struct found *grown = realloc(replay->found, capacity * sizeof *grown);
-        if (grown == NULL)
-            return STATUS_NO_MEMORY;
-        replay->found = grown;
-        replay->found_capacity = capacity;
-    }
-    replay->found[replay->found_count++] = (struct found){.id = id};
-    return STATUS_OK;
-}
-
-static enum status add_spare(struct replay *replay, const char *name)
-{
-    char(*grown)[64] = realloc(replay->spares, (replay->spare_count + 1) * sizeof *grown);
-    if (grown == NULL)
-        return STATUS_NO_MEMORY;
-    replay->spares = grown;
-    snprintf(replay->spares[replay->spare_count++], 64, "%s", name);
-    return STATUS_OK;
-}
-
-static enum status visit_file(void *context, const char *name, uint64_t bytes)
-{
-    struct replay *replay = context;
-    uint64_t id;
-    if (segment_name_is_spare(name))
-        return add_spare(replay, name);
-    if (!segment_name_parse(name, &id) || id < replay->recovery->manifest->journal_first)
-        return STATUS_OK;
-    atomic_fetch_add(&replay->recovery->bytes_to_do, bytes);
-    replay->other_bytes += bytes;
-    return add_found(replay, id);
-}
-
-static int compare_by_id(const void *left, const void *right)
-{
-    const struct found *a = left, *b = right;
-    return (a->id > b->id) - (a->id < b->id);
-}
 
 static enum status fail_at(struct replay *replay, enum status status, uint64_t id, uint64_t offset,
                            const char *what)
 {
-    struct recovery *recovery = replay->recovery;
-    segment_name(id, recovery->failed_file);
-    recovery->failed_offset = offset;
-    return failure_set(replay->failure, status, "%s: offset %" PRIu64 ": %s", recovery->failed_file,
-                       offset, what);
-}
-
-static enum status open_found(struct replay *replay, struct found *found)
-{
-    const uint8_t *uuid = replay->recovery->manifest->uuid;
-    enum status status = segment_open(replay->recovery->disk, uuid, found->id, &found->segment);
-    if (status == STATUS_CORRUPT_LOG)
-        return fail_at(
-            replay, status, found->id, 0,
-            "the segment's header is damaged or another store's; restore it from a copy");
-    if (status == STATUS_FORMAT)
-        return fail_at(replay, status, found->id, 0, "unknown format; use a newer program");
-    if (status != STATUS_OK)
-        return fail_at(replay, status, found->id, 0, status_text(status));
-    struct journal_reader reader;
-    struct journal_frame frame;
-    journal_reader_init(&reader, found->segment);
-    status = journal_reader_link(&reader, &frame, &found->link);
-    found->used = status == STATUS_OK;
-    if (found->used)
-        found->link_header = frame.header;
-    found->end = found->segment->bytes;
-    journal_reader_done(&reader);
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
-}
-
-/* Each LINK names the segment before it: a gap in the chain is a lost or damaged segment. */
-static enum status order_by_links(struct replay *replay)
-{
-    for (size_t i = 0; i < replay->found_count; i++) {
-        struct found *found = &replay->found[i];
-        if (!found->used)
-            continue;
-        uint64_t before = found->link.predecessor_id;
-        bool first = replay->last_used == NULL;
-        if (first ? before >= replay->recovery->manifest->journal_first
-                  : before != replay->last_used->id)
-            return fail_at(replay, STATUS_CORRUPT_LOG, before, SEGMENT_HEADER_BYTES,
-                           "the segment is missing or its first frame is damaged, and later "
-                           "segments build on it; restore it from a copy");
-        if (!first)
-            replay->last_used->end = found->link.predecessor_end;
-        replay->last_used = found;
-    }
-    return STATUS_OK;
-}
-
-static enum status read_directory(struct replay *replay)
-{
-    enum status status = disk_list(replay->recovery->disk, visit_file, replay);
-    if (status != STATUS_OK)
-        return failure_set(replay->failure, status, "listing the data directory: %s",
-                           status_text(status));
-    if (replay->found_count > 0)
-        qsort(replay->found, replay->found_count, sizeof *replay->found, compare_by_id);
-    for (size_t i = 0; i < replay->found_count && status == STATUS_OK; i++)
-        status = open_found(replay, &replay->found[i]);
-    return status == STATUS_OK ? order_by_links(replay) : status;
+    return chain_fail(&replay->recovery->failed, replay->failure, status, id, offset, what);
 }
 
 /* ---- replaying ---- */
@@ -201,8 +82,8 @@ static enum status replay_frame(struct replay *replay, const struct journal_fram
     return STATUS_OK;
 }
 
-static enum status fail_frame(struct replay *replay, enum status status, const struct found *found,
-                              uint64_t offset)
+static enum status fail_frame(struct replay *replay, enum status status,
+                              const struct chain_segment *found, uint64_t offset)
 {
     if (status == STATUS_CORRUPT_LOG)
         return fail_at(replay, status, found->id, offset,
@@ -211,12 +92,12 @@ static enum status fail_frame(struct replay *replay, enum status status, const s
 }
 
 /* Reads frames up to `found->end` or to the first bytes that are none. */
-static enum status replay_segment(struct replay *replay, const struct found *found,
+static enum status replay_segment(struct replay *replay, const struct chain_segment *found,
                                   struct journal_reader *reader)
 {
     uint64_t begun = atomic_load(&replay->recovery->bytes_done);
     for (;;) {
-        struct journal_frame frame;
+        struct journal_frame frame = {.offset = reader->offset};
         if (atomic_load(replay->recovery->closing))
             return STATUS_CANCELLED;
         enum status status = journal_reader_next(reader, &frame);
@@ -230,39 +111,49 @@ static enum status replay_segment(struct replay *replay, const struct found *fou
     }
 }
 
-/* The highest watermark behind the last good frame, and in segments that seem unused. */
-static enum status scan_rest(struct replay *replay, struct journal_reader *reader)
+static enum status fail_lost(struct replay *replay, const struct chain_segment *found,
+                             uint64_t offset, uint64_t durable_sequence)
 {
-    uint64_t durable;
-    enum status status = journal_reader_scan(reader, &durable);
-    if (status == STATUS_OK && durable > replay->durable_sequence)
-        replay->durable_sequence = durable;
-    for (size_t i = 0; i < replay->found_count && status == STATUS_OK; i++) {
-        if (replay->found[i].used)
-            continue;
-        struct journal_reader unused;
-        journal_reader_init(&unused, replay->found[i].segment);
-        status = journal_reader_scan(&unused, &durable);
-        journal_reader_done(&unused);
-        if (status == STATUS_OK && durable > replay->durable_sequence)
-            replay->durable_sequence = durable;
-    }
-    return status;
-}
-
-static enum status check_end(struct replay *replay, const struct found *found, uint64_t offset)
-{
-    if (replay->durable_sequence <= replay->last_sequence)
-        return STATUS_OK;
     char what[200];
     snprintf(what, sizeof what,
              "sequences %" PRIu64 " to %" PRIu64 " were durable and cannot be read; restore the "
              "journal from a copy",
-             replay->last_sequence + 1, replay->durable_sequence);
-    return fail_at(replay, STATUS_CORRUPT_LOG, found != NULL ? found->id : 1, offset, what);
+             replay->last_sequence + 1, durable_sequence);
+    uint64_t id = found != NULL ? found->id : replay->recovery->manifest->journal_first;
+    return fail_at(replay, STATUS_CORRUPT_LOG, id, offset, what);
 }
 
-static void tell_cut(struct replay *replay, const struct found *found, uint64_t offset)
+/* The highest watermark behind the last good frame may say that more was durable. */
+static enum status check_rest(struct replay *replay, const struct chain_segment *found,
+                              struct journal_reader *reader)
+{
+    uint64_t durable = 0;
+    enum status status = replay->clean ? STATUS_OK : journal_reader_scan(reader, &durable);
+    if (status != STATUS_OK)
+        return fail_at(replay, status, found->id, replay->end, status_text(status));
+    if (durable > replay->durable_sequence)
+        replay->durable_sequence = durable;
+    return replay->durable_sequence <= replay->last_sequence
+               ? STATUS_OK
+               : fail_lost(replay, found, replay->end, replay->durable_sequence);
+}
+
+/* A segment that seems unused may be one whose LINK is damaged: then its frames tell. */
+static enum status check_unused(struct replay *replay, const struct chain_segment *found)
+{
+    struct journal_reader reader;
+    uint64_t durable = 0;
+    journal_reader_init(&reader, found->segment);
+    enum status status = journal_reader_scan(&reader, &durable);
+    journal_reader_done(&reader);
+    if (status != STATUS_OK)
+        return fail_at(replay, status, found->id, SEGMENT_HEADER_BYTES, status_text(status));
+    return durable <= replay->last_sequence
+               ? STATUS_OK
+               : fail_lost(replay, found, SEGMENT_HEADER_BYTES, durable);
+}
+
+static void tell_cut(struct replay *replay, const struct chain_segment *found, uint64_t offset)
 {
     static const unsigned char zeros[sizeof(struct frame_header)];
     unsigned char bytes[sizeof zeros];
@@ -278,28 +169,23 @@ static void tell_cut(struct replay *replay, const struct found *found, uint64_t 
                                                                 .bytes = found->end - offset});
 }
 
-static enum status replay_last(struct replay *replay, struct found *found,
+static enum status replay_last(struct replay *replay, struct chain_segment *found,
                                struct journal_reader *reader)
 {
     replay->end = reader->offset;
-    if (!replay->clean) {
-        enum status status = scan_rest(replay, reader);
-        if (status != STATUS_OK)
-            return fail_at(replay, status, found->id, replay->end, status_text(status));
-    }
-    enum status status = check_end(replay, found, replay->end);
+    enum status status = check_rest(replay, found, reader);
     if (status == STATUS_OK && !replay->clean)
         tell_cut(replay, found, replay->end);
     return status;
 }
 
-static enum status replay_one(struct replay *replay, struct found *found)
+static enum status replay_one(struct replay *replay, struct chain_segment *found)
 {
     struct journal_reader reader;
     journal_reader_init(&reader, found->segment);
     reader.end = found->end < found->segment->bytes ? found->end : found->segment->bytes;
     enum status status = replay_segment(replay, found, &reader);
-    if (status == STATUS_OK && found == replay->last_used)
+    if (status == STATUS_OK && found == replay->chain.last)
         status = replay_last(replay, found, &reader);
     else if (status == STATUS_OK && reader.offset != found->end)
         status = fail_at(replay, STATUS_CORRUPT_LOG, found->id, reader.offset,
@@ -316,8 +202,8 @@ static enum status replay_all(struct replay *replay)
     replay->last_sequence = manifest->flushed_sequence;
     enum status status = STATUS_OK;
     bool first = true;
-    for (size_t i = 0; i < replay->found_count && status == STATUS_OK; i++) {
-        struct found *found = &replay->found[i];
+    for (size_t i = 0; i < replay->chain.count && status == STATUS_OK; i++) {
+        struct chain_segment *found = &replay->chain.segments[i];
         if (!found->used)
             continue;
         /* The first segment may reach back to what tables hold already. */
@@ -326,36 +212,67 @@ static enum status replay_all(struct replay *replay)
         first = false;
         status = replay_one(replay, found);
     }
-    if (status == STATUS_OK && replay->last_used == NULL)
-        status = check_end(replay, NULL, SEGMENT_HEADER_BYTES);
+    if (status == STATUS_OK && replay->durable_sequence > replay->last_sequence)
+        status = fail_lost(replay, NULL, SEGMENT_HEADER_BYTES, replay->durable_sequence);
+    for (size_t i = 0; i < replay->chain.count && status == STATUS_OK; i++)
+        if (!replay->chain.segments[i].linked)
+            status = check_unused(replay, &replay->chain.segments[i]);
     return status;
 }
 
 /* ---- making it durable ---- */
 
-/* Where the frames begin that nothing says are durable, and how much they carry. */
-static enum status measure_copies(struct replay *replay)
+/*
+ * Only a sync of the last segment raises the watermark above the one that its LINK states, and it
+ * makes the LINK durable too. (The watermark of the LINK itself speaks of what was synced before
+ * the LINK was written.)
+ */
+static bool last_link_is_durable(const struct replay *replay)
 {
-    struct found *found = replay->last_used;
-    replay->keep_end = replay->end;
-    replay->copy_bytes = 0;
-    if (found == NULL || replay->last_sequence <= replay->durable_sequence)
-        return STATUS_OK;
+    return replay->durable_sequence > replay->chain.last->link_header.durable_sequence;
+}
+
+static bool is_copied(const struct replay *replay, const struct journal_frame *frame)
+{
+    return frame->header.records > 0 && frame->header.last_sequence > replay->kept_sequence;
+}
+
+/*
+ * Measures the copies, and where the last segment ends without them: behind the last frame that is
+ * known to be durable, so not behind a mark, which only says so of the frames before it.
+ */
+static enum status measure(struct replay *replay)
+{
     struct journal_reader reader;
-    journal_reader_init(&reader, found->segment);
+    journal_reader_init(&reader, replay->chain.last->segment);
     reader.end = replay->end;
     enum status status = STATUS_OK;
     while (status == STATUS_OK && reader.offset < replay->end) {
         struct journal_frame frame;
         status = journal_reader_next(&reader, &frame);
-        if (status != STATUS_OK || frame.header.last_sequence <= replay->durable_sequence)
-            continue;
-        if (replay->copy_bytes == 0)
-            replay->keep_end = frame.offset;
-        replay->copy_bytes += frame.header.bytes;
+        if (status != STATUS_OK)
+            break;
+        if (is_copied(replay, &frame))
+            replay->copy_bytes += frame.header.bytes;
+        else if (frame.header.records > 0 || (frame.header.flags & FRAME_LINK) != 0)
+            replay->kept_end = reader.offset;
     }
     journal_reader_done(&reader);
     return status == STATUS_NOT_FOUND ? STATUS_IO : status;
+}
+
+/* Decides what stays where it is, what is written again, and what the fresh segment follows. */
+static enum status plan_copies(struct replay *replay)
+{
+    struct chain_segment *last = replay->chain.last;
+    replay->kept_sequence = replay->last_sequence;
+    if (last == NULL)
+        return STATUS_OK;
+    last->used = last_link_is_durable(replay);
+    replay->kept_sequence = last->used ? replay->durable_sequence : last->link_header.last_sequence;
+    enum status status = measure(replay);
+    replay->link = last->used ? (struct frame_link){last->id, replay->kept_end} : last->link;
+    return status;
 }
 
 /* Collects copied records into frames of about COPY_BYTES. */
@@ -409,14 +326,13 @@ static enum status write_copies(struct replay *replay, struct journal *journal)
         return STATUS_OK;
     struct copies copies = {.journal = journal};
     struct journal_reader reader;
-    journal_reader_init(&reader, replay->last_used->segment);
-    reader.offset = replay->keep_end;
+    journal_reader_init(&reader, replay->chain.last->segment);
     reader.end = replay->end;
     enum status status = STATUS_OK;
     while (status == STATUS_OK && reader.offset < replay->end) {
         struct journal_frame frame;
         status = journal_reader_next(&reader, &frame);
-        if (status == STATUS_OK && frame.header.records > 0)
+        if (status == STATUS_OK && is_copied(replay, &frame))
             status = copies_add(&copies, &frame);
     }
     if (status == STATUS_OK)
@@ -428,8 +344,8 @@ static enum status write_copies(struct replay *replay, struct journal *journal)
 
 static bool needs_new_epoch(const struct replay *replay)
 {
-    return replay->last_used != NULL && !replay->clean &&
-           (replay->last_used->link_header.flags & FRAME_LAZY) != 0;
+    return replay->chain.last != NULL && !replay->clean &&
+           (replay->chain.last->link_header.flags & FRAME_LAZY) != 0;
 }
 
 static enum status update_manifest(struct replay *replay, uint64_t next_journal_id)
@@ -439,7 +355,7 @@ static enum status update_manifest(struct replay *replay, uint64_t next_journal_
     if (needs_new_epoch(replay)) /* a lost tail's sequences will be given out again */
         updated.epoch = manifest_new_epoch();
     updated.next_journal_id = next_journal_id;
-    updated.durable_sequence = replay->durable_sequence;
+    updated.durable_sequence = replay->kept_sequence;
     enum status status = manifest_write(replay->recovery->disk, &updated);
     if (status == STATUS_OK && updated.epoch != manifest->epoch)
         event_tell(&replay->recovery->events, (struct engine_event){.name = EVENT_EPOCH_CHANGED});
@@ -448,19 +364,27 @@ static enum status update_manifest(struct replay *replay, uint64_t next_journal_
     return status;
 }
 
+/* Bytes of a segment that stays: the last one ends where the fresh one's LINK says. */
+static uint64_t staying_bytes(const struct replay *replay, const struct chain_segment *found)
+{
+    uint64_t bytes = found->segment->bytes;
+    return found == replay->chain.last && replay->kept_end < bytes ? replay->kept_end : bytes;
+}
+
 static struct journal_options journal_options_of(const struct replay *replay)
 {
     struct journal_options options = replay->recovery->journal;
-    uint64_t next = replay->recovery->manifest->next_journal_id;
-    if (replay->found_count > 0 && replay->found[replay->found_count - 1].id >= next)
-        next = replay->found[replay->found_count - 1].id + 1;
-    options.next_id = next;
-    options.last_sequence = replay->last_sequence;
-    options.durable_sequence = replay->durable_sequence;
-    if (replay->copy_bytes > 0) /* they are written again: the numbering goes back to before them */
-        options.last_sequence = replay->durable_sequence;
-    options.other_segments = replay->found_count;
-    options.other_bytes = replay->other_bytes;
+    options.next_id = replay->recovery->manifest->next_journal_id;
+    for (size_t i = 0; i < replay->chain.count; i++) {
+        const struct chain_segment *found = &replay->chain.segments[i];
+        if (found->id >= options.next_id)
+            options.next_id = found->id + 1;
+        options.other_segments += found->used;
+        options.other_bytes += found->used ? staying_bytes(replay, found) : 0;
+    }
+    /* Copies are written again: the numbering goes back to before them. */
+    options.last_sequence = replay->kept_sequence;
+    options.durable_sequence = replay->kept_sequence;
     return options;
 }
 
@@ -486,11 +410,8 @@ static enum status begin_journal(struct replay *replay, struct journal **out_jou
         status = journal_sync(journal);
     if (status == STATUS_OK)
         status = update_manifest(replay, options.next_id + 1);
-    struct frame_link link = {0};
-    if (replay->last_used != NULL)
-        link = (struct frame_link){replay->last_used->id, replay->keep_end};
     if (status == STATUS_OK)
-        status = journal_link(journal, link);
+        status = journal_link(journal, replay->link);
     if (status != STATUS_OK) {
         journal_close(journal);
         return status;
@@ -505,26 +426,19 @@ static enum status begin_journal(struct replay *replay, struct journal **out_jou
 static void remove_strays(struct replay *replay)
 {
     struct disk *disk = replay->recovery->disk;
+    struct chain *chain = &replay->chain;
     enum status ignored = STATUS_OK;
-    for (size_t i = 0; i < replay->spare_count; i++)
-        ignored = disk_remove(disk, replay->spares[i]);
-    for (size_t i = 0; i < replay->found_count; i++) {
+    for (size_t i = 0; i < chain->spare_count; i++)
+        ignored = disk_remove(disk, chain->spares[i]);
+    for (size_t i = 0; i < chain->count; i++) {
         char name[64];
-        segment_name(replay->found[i].id, name);
-        if (!replay->found[i].used)
+        segment_name(chain->segments[i].id, name);
+        if (!chain->segments[i].used)
             ignored = disk_remove(disk, name);
     }
-    if (replay->last_used != NULL && replay->keep_end < replay->last_used->segment->bytes)
-        ignored = disk_file_truncate(replay->last_used->segment->file, replay->keep_end);
+    if (chain->last != NULL && chain->last->used && replay->kept_end < chain->last->segment->bytes)
+        ignored = disk_file_truncate(chain->last->segment->file, replay->kept_end);
     (void)ignored;
-}
-
-static void replay_done(struct replay *replay)
-{
-    for (size_t i = 0; i < replay->found_count; i++)
-        segment_close(replay->found[i].segment);
-    free(replay->found);
-    free(replay->spares);
 }
 
 static bool pause_before_retry(const struct recovery *recovery)
@@ -554,11 +468,13 @@ enum status recovery_run(struct recovery *recovery, struct journal **out_journal
                          struct failure *failure)
 {
     struct replay replay = {.recovery = recovery, .failure = failure};
-    enum status status = read_directory(&replay);
+    enum status status =
+        chain_open(&replay.chain, recovery->disk, recovery->manifest, &recovery->failed, failure);
+    atomic_store(&recovery->bytes_to_do, replay.chain.bytes);
     if (status == STATUS_OK)
         status = replay_all(&replay);
     if (status == STATUS_OK)
-        status = measure_copies(&replay);
+        status = plan_copies(&replay);
     if (status == STATUS_OK)
         status = begin_journal_with_patience(&replay, out_journal);
     if (status == STATUS_OK) {
@@ -568,6 +484,6 @@ enum status recovery_run(struct recovery *recovery, struct journal **out_journal
     } else if (failure->message[0] == '\0') {
         status = failure_set(failure, status, "recovery: %s", status_text(status));
     }
-    replay_done(&replay);
+    chain_close(&replay.chain);
     return status;
 }

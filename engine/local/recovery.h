@@ -11,6 +11,7 @@
 #ifndef KEYREST_ENGINE_LOCAL_RECOVERY_H
 #define KEYREST_ENGINE_LOCAL_RECOVERY_H
 
+#include "chain.h"
 #include "journal.h"
 #include "manifest.h"
 #include "store.h"
@@ -25,8 +26,7 @@ struct recovery {
     bool patient;                   /* a full disk: wait for room instead of NO_SPACE */
     struct event_sink events;
     /* where damage was found: set with the failure, else empty */
-    char failed_file[64];
-    uint64_t failed_offset;
+    struct chain_place failed;
     /* progress, read by anyone */
     _Atomic uint64_t bytes_done, bytes_to_do;
 };

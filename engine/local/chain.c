@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Listing, opening, following the LINKs. */
+#include "chain.h"
+
+#include <stdio.h>
+
+#include "journal_reader.h"
+
+struct listing {
+    struct chain *chain;
+    uint64_t first; /* lower ids do not count */
+};
+
+enum status chain_fail(struct chain_place *place, struct failure *failure, enum status status,
+                       uint64_t id, uint64_t offset, const char *what)
+{
+    segment_name(id, place->file);
+    place->offset = offset;
+    return failure_set(failure, status, "%s: offset %" PRIu64 ": %s", place->file, offset, what);
+}
+
+/* ---- the directory ---- */
+
+static enum status add_segment(struct chain *chain, uint64_t id)
+{
+    if (chain->count == chain->capacity) {
+        size_t capacity = chain->capacity * 2 + 16;
+        struct chain_segment *grown = realloc(chain->segments, capacity * sizeof *grown);
+        if (grown == NULL)
+            return STATUS_NO_MEMORY;
+        chain->segments = grown;
+        chain->capacity = capacity;
+    }
+    chain->segments[chain->count++] = (struct chain_segment){.id = id};
+    return STATUS_OK;
+}
+
+static enum status add_spare(struct chain *chain, const char *name)
+{
+    char(*grown)[64] = realloc(chain->spares, (chain->spare_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return STATUS_NO_MEMORY;
+    chain->spares = grown;
+    snprintf(chain->spares[chain->spare_count++], 64, "%s", name);
+    return STATUS_OK;
+}
+
+static enum status visit_file(void *context, const char *name, uint64_t bytes)
+{
+    struct listing *listing = context;
+    uint64_t id;
+    if (segment_name_is_spare(name))
+        return add_spare(listing->chain, name);
+    if (!segment_name_parse(name, &id) || id < listing->first)
+        return STATUS_OK;
+    listing->chain->bytes += bytes;
+    return add_segment(listing->chain, id);
+}
+
+static int compare_by_id(const void *left, const void *right)
+{
+    const struct chain_segment *a = left, *b = right;
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+/* ---- the LINKs ---- */
+
+static enum status open_segment(struct chain_segment *found, struct disk *disk,
+                                const struct manifest *manifest, struct chain_place *place,
+                                struct failure *failure)
+{
+    enum status status = segment_open(disk, manifest->uuid, found->id, &found->segment);
+    if (status == STATUS_CORRUPT_LOG)
+        return chain_fail(
+            place, failure, status, found->id, 0,
+            "the segment's header is damaged or another store's; restore it from a copy");
+    if (status == STATUS_FORMAT)
+        return chain_fail(place, failure, status, found->id, 0,
+                          "unknown format; use a newer program");
+    if (status != STATUS_OK)
+        return chain_fail(place, failure, status, found->id, 0, status_text(status));
+    found->end = found->segment->bytes;
+    struct journal_reader reader;
+    struct journal_frame frame;
+    journal_reader_init(&reader, found->segment);
+    status = journal_reader_link(&reader, &frame, &found->link);
+    found->linked = status == STATUS_OK;
+    if (found->linked)
+        found->link_header = frame.header;
+    journal_reader_done(&reader);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* The newest linked segment with an id below `limit`, or with exactly `id` when that is not 0. */
+static struct chain_segment *find_linked(struct chain *chain, uint64_t limit, uint64_t id)
+{
+    for (size_t i = chain->count; i-- > 0;) {
+        struct chain_segment *found = &chain->segments[i];
+        if (found->linked && found->id < limit && (id == 0 || found->id == id))
+            return found;
+    }
+    return NULL;
+}
+
+static enum status follow_links(struct chain *chain, uint64_t journal_first,
+                                struct chain_place *place, struct failure *failure)
+{
+    struct chain_segment *found = find_linked(chain, UINT64_MAX, 0);
+    chain->last = found;
+    while (found != NULL) {
+        found->used = true;
+        struct frame_link link = found->link;
+        if (link.predecessor_id < journal_first)
+            return STATUS_OK;
+        found = find_linked(chain, found->id, link.predecessor_id);
+        if (found == NULL)
+            return chain_fail(place, failure, STATUS_CORRUPT_LOG, link.predecessor_id,
+                              SEGMENT_HEADER_BYTES,
+                              "the segment is missing or its first frame is damaged, and later "
+                              "segments build on it; restore it from a copy");
+        found->end = link.predecessor_end;
+    }
+    return STATUS_OK;
+}
+
+/* ---- opening and closing ---- */
+
+enum status chain_open(struct chain *chain, struct disk *disk, const struct manifest *manifest,
+                       struct chain_place *place, struct failure *failure)
+{
+    struct listing listing = {chain, manifest->journal_first};
+    enum status status = disk_list(disk, visit_file, &listing);
+    if (status != STATUS_OK)
+        return failure_set(failure, status, "listing the data directory: %s", status_text(status));
+    if (chain->count > 0)
+        qsort(chain->segments, chain->count, sizeof *chain->segments, compare_by_id);
+    for (size_t i = 0; i < chain->count && status == STATUS_OK; i++)
+        status = open_segment(&chain->segments[i], disk, manifest, place, failure);
+    return status == STATUS_OK ? follow_links(chain, manifest->journal_first, place, failure)
+                               : status;
+}
+
+void chain_close(struct chain *chain)
+{
+    for (size_t i = 0; i < chain->count; i++)
+        segment_close(chain->segments[i].segment);
+    free(chain->segments);
+    free(chain->spares);
+    *chain = (struct chain){0};
+}
