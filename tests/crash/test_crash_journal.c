@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lives of a store, and every state in which a power cut or a kill could leave its journal. */
+#include "../lib/crash_trial.h"
+#include "../lib/test.h"
+
+enum { LIVES = 4, STEPS = 50, FIRST_SEED = 1 };
+
+static void live(enum crash_mode mode)
+{
+    uint64_t seed = trial_seed_from_environment(0);
+    uint64_t first = seed != 0 ? seed : FIRST_SEED, states = 0;
+    int lives = seed != 0 ? 1 : LIVES;
+    for (int i = 0; i < lives; i++) {
+        struct trial trial;
+        trial_init(&trial, first + (uint64_t)i, mode);
+        trial_live(&trial, STEPS);
+        states += trial.states;
+        trial_done(&trial);
+    }
+    print_message("# %llu crash states, seeds %llu to %llu\n", (unsigned long long)states,
+                  (unsigned long long)first, (unsigned long long)first + (unsigned)lives - 1);
+}
+
+static void always_keeps_what_was_answered(void **state)
+{
+    (void)state;
+    live(CRASH_ALWAYS);
+}
+
+static void interval_keeps_a_prefix(void **state)
+{
+    (void)state;
+    live(CRASH_INTERVAL);
+}
+
+static void the_mode_may_change_between_starts(void **state)
+{
+    (void)state;
+    live(CRASH_MIXED);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST("always mode keeps what was answered", always_keeps_what_was_answered),
+        TEST("interval mode keeps a prefix, and all of it when only the process dies",
+             interval_keeps_a_prefix),
+        TEST("the mode may change between starts", the_mode_may_change_between_starts),
+    };
+    return test_main(argc, argv, "crash_journal", tests);
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One seeded life of a store on a disk that can lose power: commits, idle times, clean stops, kills
+ * and power cuts, with the real engine. Behind every operation on the disk all states that a power
+ * cut could leave are recovered and compared with the model:
+ *
+ * (a) every answered commit is there; (b) the store is as it was after some commit, and nothing is
+ * invented: only the one under way may go either way; (c) commits whole or absent, since only whole
+ * ones are states; (d) recovering again, killed or cut in between, changes nothing; (e) every key
+ * verifies, with the version that was answered. In interval mode what was answered after the last
+ * sync may be lost with the power, but not with the process, and the epoch is then a new one.
+ *
+ * A failure prints how to run its state alone. One thread.
+ */
+#ifndef KEYREST_TESTS_LIB_CRASH_TRIAL_H
+#define KEYREST_TESTS_LIB_CRASH_TRIAL_H
+
+#include "crash_disk.h"
+#include "manual_time.h"
+#include "store_model.h"
+
+enum crash_mode { CRASH_ALWAYS, CRASH_INTERVAL, CRASH_MIXED };
+
+/* What a recovery may find. */
+struct expectation {
+    size_t least, most; /* states of the model */
+    uint64_t epoch;     /* 0: any but `forbidden` */
+    uint64_t forbidden; /* 0: none */
+};
+
+struct trial {
+    uint64_t seed;
+    enum crash_mode mode;
+    uint64_t random;
+    struct manual_time time;
+    struct crash_disk *disk;
+    struct model model;
+    /* the process that runs, when there is one */
+    struct engine *engine;
+    bool lazy;
+    uint64_t epoch;
+    size_t answered; /* state of the model that every answer so far belongs to */
+    /* after a power cut now */
+    struct expectation expectation;
+    /* states seen */
+    uint64_t *seen;
+    size_t seen_capacity;
+    uint64_t states;
+    uint64_t only; /* check this one alone; 0: all */
+    unsigned depth;
+};
+
+void trial_init(struct trial *trial, uint64_t seed, enum crash_mode mode);
+void trial_done(struct trial *trial);
+
+/* Options of a store whose segments hold a dozen commits. */
+struct engine_options trial_options(const struct trial *trial, bool lazy);
+
+/* The first seed of a run, and how many states there were: comments of the test's output. */
+uint64_t trial_seed_from_environment(uint64_t otherwise);
+
+/* A whole life of `steps`, every state checked. */
+void trial_live(struct trial *trial, int steps);
+
+/* The parts of which a life is made. Each fails the test where the engine breaks a promise. */
+void trial_open(struct trial *trial);
+void trial_commit(struct trial *trial, const struct model_commit *commit);
+void trial_idle(struct trial *trial, uint64_t ms); /* the clocks move, housekeeping runs */
+void trial_close(struct trial *trial);
+void trial_kill(struct trial *trial); /* and start again */
+void trial_cut(struct trial *trial);  /* a power cut into one of the states, and start again */
+
+/*
+ * Recovers `disk` (its cache), which must be as expected, and returns the state that it is in.
+ * `*out_engine` (NULL: closed again) is then open on it.
+ */
+size_t trial_recover(struct trial *trial, struct crash_disk *disk, bool lazy,
+                     const struct expectation *expectation, struct engine **out_engine);
+
+/* Checks all states that a power cut could leave of `disk` now. */
+void trial_check_cuts(struct trial *trial, struct crash_disk *disk,
+                      const struct expectation *expectation);
+
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Predicting, running and comparing. */
+#include "store_model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { META_BYTES_MAX = 40, LARGE_EVERY = 9 };
+
+uint64_t model_random(uint64_t *random)
+{
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    return *random;
+}
+
+static uint64_t below(uint64_t *random, uint64_t limit)
+{
+    return (model_random(random) >> 11) % limit;
+}
+
+/* ---- the bytes ---- */
+
+static struct bytes key_bytes(size_t key, char buffer[MODEL_KEY_BYTES_MAX])
+{
+    int size = snprintf(buffer, MODEL_KEY_BYTES_MAX, "key/%zu", key);
+    if (key == 1) /* keys of any bytes, and a long one */
+        buffer[size++] = '\0';
+    if (key == 2) {
+        memset(buffer + size, 0xff, (size_t)(MODEL_KEY_BYTES_MAX - size));
+        size = MODEL_KEY_BYTES_MAX;
+    }
+    return (struct bytes){buffer, (size_t)size};
+}
+
+static void fill(unsigned char *out_bytes, size_t size, uint64_t seed)
+{
+    uint64_t random = seed | 1;
+    for (size_t i = 0; i < size; i++)
+        out_bytes[i] = (unsigned char)(model_random(&random) >> 32);
+}
+
+static bool holds(struct bytes bytes, uint32_t size, uint64_t seed)
+{
+    uint64_t random = seed | 1;
+    if (bytes.size != size)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        if (((const unsigned char *)bytes.data)[i] != (unsigned char)(model_random(&random) >> 32))
+            return false;
+    return true;
+}
+
+/* ---- states ---- */
+
+void model_add(struct model *model, struct model_state state)
+{
+    model->states = realloc(model->states, (model->count + 1) * sizeof state);
+    if (model->states == NULL)
+        abort();
+    model->states[model->count++] = state;
+}
+
+void model_init(struct model *model)
+{
+    *model = (struct model){0};
+    model_add(model, (struct model_state){0});
+}
+
+void model_done(struct model *model)
+{
+    free(model->states);
+    *model = (struct model){0};
+}
+
+struct model model_copy(const struct model *model)
+{
+    struct model copy = {0};
+    for (size_t i = 0; i < model->count; i++)
+        model_add(&copy, model->states[i]);
+    return copy;
+}
+
+/* ---- commits ---- */
+
+static struct model_operation make_operation(uint64_t *random, size_t key, uint32_t value_bytes_max)
+{
+    static const enum engine_operation_type types[] = {ENGINE_PUT,    ENGINE_PUT,    ENGINE_PUT,
+                                                       ENGINE_DELETE, ENGINE_DELETE, ENGINE_CHECK};
+    static const enum model_condition conditions[] = {
+        MODEL_NONE,   MODEL_NONE,    MODEL_NONE,    MODEL_NONE,    MODEL_NONE, MODEL_NONE,
+        MODEL_ABSENT, MODEL_PRESENT, MODEL_CURRENT, MODEL_CURRENT, MODEL_STALE};
+    bool large = below(random, LARGE_EVERY) == 0;
+    return (struct model_operation){
+        .type = types[below(random, COUNT_OF(types))],
+        .key = key,
+        .condition = conditions[below(random, COUNT_OF(conditions))],
+        .seed = model_random(random),
+        .value_bytes = (uint32_t)below(random, large ? value_bytes_max : 200),
+        .meta_bytes = (uint32_t)below(random, META_BYTES_MAX),
+    };
+}
+
+struct model_commit model_make_commit(uint64_t *random, uint32_t value_bytes_max)
+{
+    struct model_commit commit = {.count = 1};
+    if (below(random, 3) == 0)
+        commit.count = 1 + (uint32_t)below(random, MODEL_OPERATIONS_MAX);
+    size_t first = below(random, MODEL_KEYS); /* distinct keys: 3 and 10 have no common divisor */
+    for (uint32_t i = 0; i < commit.count; i++)
+        commit.operations[i] = make_operation(random, (first + i * 3) % MODEL_KEYS,
+                                              value_bytes_max / MODEL_OPERATIONS_MAX);
+    return commit;
+}
+
+static bool condition_holds(enum model_condition condition, const struct model_version *version)
+{
+    switch (condition) {
+    case MODEL_NONE:
+        return true;
+    case MODEL_ABSENT:
+        return version->sequence == 0;
+    case MODEL_PRESENT:
+    case MODEL_CURRENT:
+        return version->sequence != 0;
+    case MODEL_STALE:
+        return false;
+    }
+    abort();
+}
+
+enum status model_predict(const struct model_state *state, const struct model_commit *commit,
+                          int64_t now_ms, struct model_state *out_state)
+{
+    struct model_state after = *state;
+    for (uint32_t i = 0; i < commit->count; i++) {
+        const struct model_operation *operation = &commit->operations[i];
+        struct model_version *version = &after.keys[operation->key];
+        if (!condition_holds(operation->condition, version))
+            return STATUS_CONFLICT;
+        if (operation->type == ENGINE_PUT)
+            *version =
+                (struct model_version){++after.sequence, operation->seed, operation->value_bytes,
+                                       operation->meta_bytes, now_ms};
+        if (operation->type == ENGINE_DELETE && version->sequence != 0) {
+            *version = (struct model_version){0};
+            after.sequence++;
+        }
+    }
+    *out_state = after;
+    return STATUS_OK;
+}
+
+/* ---- running ---- */
+
+struct prepared {
+    char keys[MODEL_OPERATIONS_MAX][MODEL_KEY_BYTES_MAX];
+    struct engine_version versions[MODEL_OPERATIONS_MAX];
+    struct engine_condition conditions[MODEL_OPERATIONS_MAX];
+    struct engine_operation operations[MODEL_OPERATIONS_MAX];
+};
+
+static void prepare_condition(struct prepared *prepared, uint32_t i, enum model_condition condition,
+                              struct engine_version current)
+{
+    if (condition == MODEL_NONE)
+        return;
+    prepared->versions[i] = current;
+    if (condition == MODEL_STALE)
+        prepared->versions[i].sequence += 1000000;
+    prepared->conditions[i] = (struct engine_condition){
+        .kind = condition == MODEL_ABSENT    ? ENGINE_IF_ABSENT
+                : condition == MODEL_PRESENT ? ENGINE_IF_PRESENT
+                                             : ENGINE_IF_ONE_OF,
+        .versions = &prepared->versions[i],
+        .version_count = 1,
+    };
+    prepared->operations[i].conditions = &prepared->conditions[i];
+    prepared->operations[i].condition_count = 1;
+}
+
+static enum status prepare(struct engine *engine, const struct model_commit *commit,
+                           const struct model_state *before, uint64_t epoch,
+                           struct prepared *prepared)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; i < commit->count && status == STATUS_OK; i++) {
+        const struct model_operation *wanted = &commit->operations[i];
+        struct engine_operation *operation = &prepared->operations[i];
+        *operation = (struct engine_operation){.type = wanted->type,
+                                               .key = key_bytes(wanted->key, prepared->keys[i])};
+        prepare_condition(prepared, i, wanted->condition,
+                          (struct engine_version){epoch, before->keys[wanted->key].sequence});
+        if (wanted->type != ENGINE_PUT)
+            continue;
+        unsigned char meta[META_BYTES_MAX];
+        fill(meta, wanted->meta_bytes, ~wanted->seed);
+        status = engine_value_open(engine, operation->key, (struct bytes){meta, wanted->meta_bytes},
+                                   wanted->value_bytes, &operation->value);
+        if (status != STATUS_OK)
+            break;
+        fill(operation->value->data, wanted->value_bytes, wanted->seed);
+        operation->value->size = wanted->value_bytes;
+    }
+    return status;
+}
+
+static enum engine_outcome expected_outcome(enum engine_operation_type type, bool was_there)
+{
+    if (type == ENGINE_PUT)
+        return was_there ? ENGINE_REPLACED : ENGINE_CREATED;
+    if (type == ENGINE_DELETE)
+        return was_there ? ENGINE_DELETED : ENGINE_ABSENT;
+    return ENGINE_CHECKED;
+}
+
+static const char *compare_answers(const struct model_commit *commit,
+                                   const struct prepared *prepared,
+                                   const struct model_state *before, uint64_t epoch)
+{
+    uint64_t sequence = before->sequence;
+    for (uint32_t i = 0; i < commit->count; i++) {
+        const struct engine_operation *operation = &prepared->operations[i];
+        uint64_t current = before->keys[commit->operations[i].key].sequence;
+        enum engine_outcome outcome = expected_outcome(operation->type, current != 0);
+        bool writes = outcome != ENGINE_ABSENT && outcome != ENGINE_CHECKED;
+        uint64_t version = writes ? ++sequence : current;
+        if (operation->outcome != outcome)
+            return "a commit's outcome is wrong";
+        if (operation->version.sequence != version)
+            return "a commit's version is wrong";
+        if (version != 0 && operation->version.epoch != epoch)
+            return "a commit's epoch is wrong";
+        if (operation->type == ENGINE_PUT && operation->value != NULL)
+            return "a commit did not take over its value";
+    }
+    return NULL;
+}
+
+static const char *compare_refusal(const struct model_commit *commit,
+                                   const struct prepared *prepared,
+                                   const struct model_state *before)
+{
+    for (uint32_t i = 0; i < commit->count; i++) {
+        const struct model_operation *wanted = &commit->operations[i];
+        const struct model_version *current = &before->keys[wanted->key];
+        bool failed = prepared->operations[i].outcome == ENGINE_FAILED;
+        if (failed == condition_holds(wanted->condition, current))
+            return "the wrong condition failed";
+        if (failed && prepared->operations[i].version.sequence != current->sequence)
+            return "a refusal does not tell the current version";
+    }
+    return NULL;
+}
+
+enum status model_run(struct engine *engine, const struct model_commit *commit,
+                      const struct model_state *before, const struct model_state *after,
+                      uint64_t epoch, const char **out_wrong)
+{
+    struct prepared prepared = {0};
+    struct engine_context context = {.deadline_ns = UINT64_MAX};
+    enum status status = prepare(engine, commit, before, epoch, &prepared);
+    if (status == STATUS_OK)
+        status = engine_commit(engine, prepared.operations, commit->count, &context);
+    *out_wrong = NULL;
+    if (status == STATUS_OK && after == NULL)
+        *out_wrong = "a commit was applied against its conditions";
+    else if (status == STATUS_CONFLICT && after != NULL)
+        *out_wrong = "a commit was refused though its conditions hold";
+    else if (status == STATUS_OK)
+        *out_wrong = compare_answers(commit, &prepared, before, epoch);
+    else if (status == STATUS_CONFLICT)
+        *out_wrong = compare_refusal(commit, &prepared, before);
+    for (uint32_t i = 0; i < commit->count; i++)
+        engine_value_close(engine, prepared.operations[i].value);
+    return status;
+}
+
+/* ---- comparing ---- */
+
+static const char *compare_item(const struct engine_item *item, const struct model_version *version,
+                                uint64_t epoch, bool with_value)
+{
+    if (item->version.sequence != version->sequence)
+        return "a key has another version";
+    if (item->version.epoch != epoch)
+        return "a key has another epoch";
+    if (item->modified_ms != version->modified_ms || item->expires_ms != 0)
+        return "a key has other times";
+    if (!holds(item->meta, version->meta_bytes, ~version->seed))
+        return "a key has other kept headers";
+    if (with_value && !holds(item->value, version->value_bytes, version->seed))
+        return "a key has another value";
+    return item->value.size == version->value_bytes ? NULL : "a value has another size";
+}
+
+static const char *compare_key(struct engine *engine, size_t key,
+                               const struct model_version *version, uint64_t epoch)
+{
+    char buffer[MODEL_KEY_BYTES_MAX];
+    for (int with_value = 0; with_value < 2; with_value++) {
+        struct engine_item item = {0};
+        enum status status = with_value ? engine_get(engine, key_bytes(key, buffer), &item)
+                                        : engine_head(engine, key_bytes(key, buffer), &item);
+        if (status == STATUS_NOT_FOUND && version->sequence == 0)
+            continue;
+        if (status != STATUS_OK)
+            return status == STATUS_NOT_FOUND ? "a key is lost" : status_text(status);
+        const char *wrong = version->sequence == 0
+                                ? "a deleted key is back"
+                                : compare_item(&item, version, epoch, with_value == 1);
+        engine_item_done(&item);
+        if (wrong != NULL)
+            return wrong;
+    }
+    return NULL;
+}
+
+const char *model_compare(struct engine *engine, const struct model_state *state, uint64_t epoch)
+{
+    struct engine_health health;
+    engine_health(engine, &health);
+    if (health.sequence != state->sequence)
+        return "the last sequence differs";
+    for (size_t key = 0; key < MODEL_KEYS; key++) {
+        const char *wrong = compare_key(engine, key, &state->keys[key], epoch);
+        if (wrong != NULL)
+            return wrong;
+    }
+    return NULL;
+}
