@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names are told apart by length before letters: most fields of a request are none of ours. */
+#include "headers.h"
+
+#include <string.h>
+#include <strings.h>
+
+static const struct bytes names[HEADER_COUNT] = {
+#define NAME(text)                                                                                 \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
+    [HEADER_HOST] = NAME("Host"),
+    [HEADER_CONTENT_LENGTH] = NAME("Content-Length"),
+    [HEADER_TRANSFER_ENCODING] = NAME("Transfer-Encoding"),
+    [HEADER_EXPECT] = NAME("Expect"),
+    [HEADER_ORIGIN] = NAME("Origin"),
+    [HEADER_SEC_FETCH_SITE] = NAME("Sec-Fetch-Site"),
+    [HEADER_IF_MATCH] = NAME("If-Match"),
+    [HEADER_IF_NONE_MATCH] = NAME("If-None-Match"),
+    [HEADER_CONTENT_TYPE] = NAME("Content-Type"),
+    [HEADER_CONTENT_ENCODING] = NAME("Content-Encoding"),
+    [HEADER_CONTENT_LANGUAGE] = NAME("Content-Language"),
+    [HEADER_CONTENT_DISPOSITION] = NAME("Content-Disposition"),
+    [HEADER_CONTENT_RANGE] = NAME("Content-Range"),
+    [HEADER_REQUEST_ID] = NAME("Request-Id"),
+    [HEADER_TRACEPARENT] = NAME("traceparent"),
+#undef NAME
+};
+
+const char *header_name_text(enum header_name name)
+{
+    return names[name].data;
+}
+
+static enum header_name find(const char *name, size_t length)
+{
+    for (enum header_name i = 0; i < HEADER_COUNT; i++)
+        if (names[i].size == length && strcasecmp(names[i].data, name) == 0)
+            return i;
+    return HEADER_OTHER;
+}
+
+static bool is_token_byte(unsigned char byte)
+{
+    return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= 'a' && byte <= 'z') ||
+           (byte != '\0' && strchr("!#$%&'*+-.^_`|~", byte) != NULL);
+}
+
+/* 0 when `name` is no token. */
+static size_t token_length(const char *name)
+{
+    size_t length = 0;
+    while (is_token_byte((unsigned char)name[length]))
+        length++;
+    return name[length] == '\0' ? length : 0;
+}
+
+static bool is_white(char byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+static struct bytes trimmed(const char *value)
+{
+    while (is_white(*value))
+        value++;
+    size_t size = strlen(value);
+    while (size > 0 && is_white(value[size - 1]))
+        size--;
+    return (struct bytes){value, size};
+}
+
+static bool has_control_byte(const char *value)
+{
+    for (; *value != '\0'; value++)
+        if (((unsigned char)*value < ' ' && *value != '\t') || *value == 0x7f)
+            return true;
+    return false;
+}
+
+bool headers_read(const struct exchange *exchange, struct headers *out_headers,
+                  struct problem *problem)
+{
+    for (size_t i = 0; i < exchange->header_count; i++) {
+        const struct api_header *field = &exchange->headers[i];
+        size_t length = token_length(field->name);
+        if (length == 0)
+            return problem_set_detail(problem, PROBLEM_BAD_FRAMING,
+                                      "Header field %zu has a name with a byte that names must not "
+                                      "have: use letters, digits and hyphens, and no space before "
+                                      "the colon.",
+                                      i + 1);
+        if (has_control_byte(field->value))
+            return problem_set_detail(problem, PROBLEM_BAD_FRAMING,
+                                      "The header %.60s has a control byte in its value: leave it "
+                                      "out.",
+                                      field->name);
+        enum header_name name = find(field->name, length);
+        if (name != HEADER_OTHER && out_headers->counts[name]++ == 0)
+            out_headers->values[name] = trimmed(field->value);
+    }
+    return true;
+}
+
+bool headers_next(const struct exchange *exchange, enum header_name name, size_t *index,
+                  struct bytes *out_value)
+{
+    for (; *index < exchange->header_count; ++*index)
+        if (strcasecmp(exchange->headers[*index].name, names[name].data) == 0) {
+            *out_value = trimmed(exchange->headers[(*index)++].value);
+            return true;
+        }
+    return false;
+}
+
+bool header_is(struct bytes value, const char *text)
+{
+    return value.size == strlen(text) && strncasecmp(value.data, text, value.size) == 0;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Refusals: the rows of problem.def, and one occurrence of a row with what is particular to it.
+ * Rendering is codec.h's (the JSON of RFC 9457) and reply.h's (the response around it).
+ */
+#ifndef KEYREST_API_PROBLEM_H
+#define KEYREST_API_PROBLEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../engine/bytes.h"
+#include "../engine/scope.h"
+#include "../engine/status.h"
+#include "etag.h"
+
+enum problem_code {
+    PROBLEM_NONE,
+#define X(name, code, status, retry_after_s, title, hint) PROBLEM_##name,
+#include "problem.def"
+    PROBLEM_COUNT
+};
+
+struct problem_row {
+    const char *code;
+    unsigned status;
+    unsigned retry_after_s;
+    const char *title, *hint;
+};
+
+/* Not for PROBLEM_NONE. */
+const struct problem_row *problem_row(enum problem_code code);
+
+/* The row whose code is `text`, or PROBLEM_NONE. */
+enum problem_code problem_find(struct bytes text);
+
+/* How the HTTP layer answers an engine's status other than OK. */
+enum problem_code problem_of_status(enum status status);
+
+enum { PROBLEM_MEMBERS_MAX = 4, PROBLEM_DETAIL_BYTES = 640 };
+
+/* An extension member: a text when `text` is set, else a number. */
+struct problem_member {
+    const char *name; /* static */
+    const char *text; /* borrowed until the problem is rendered */
+    uint64_t number;
+};
+
+/* One refusal. Zero: none yet. */
+struct problem {
+    enum problem_code code;
+    unsigned retry_after_s;            /* overrides the row's when not 0 */
+    char detail[PROBLEM_DETAIL_BYTES]; /* empty: the row's hint */
+    char etag[ETAG_BYTES];             /* the current version; empty: none to tell */
+    struct problem_member members[PROBLEM_MEMBERS_MAX];
+    size_t member_count;
+};
+
+/*
+ * Sets the code, with the row's hint or with a detail of its own; members are added afterwards.
+ * Always false, so that a check reads `return problem_set(...)`.
+ */
+bool problem_set(struct problem *problem, enum problem_code code);
+bool problem_set_detail(struct problem *problem, enum problem_code code, const char *format, ...)
+    PRINTF(3, 4);
+
+/* Seconds after which asking again may help; 0: never. */
+unsigned problem_retry_after_s(const struct problem *problem);
+
+void problem_add_number(struct problem *problem, const char *name, uint64_t number);
+void problem_add_text(struct problem *problem, const char *name, const char *text);
+
+#endif
