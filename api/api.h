@@ -140,7 +140,7 @@ void api_end(struct api *api, struct exchange *exchange, const struct api_result
 
 /*
  * A response that the service makes by itself (too many connections, ...), as a problem row of
- * problem.def by its code. `retry_after_s` 0: no Retry-After.
+ * problem.def by its code. `retry_after_s` 0: as the row says.
  */
 void api_refuse(struct api *api, const struct exchange *exchange, const char *problem_code,
                 unsigned retry_after_s, struct response *out_response);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects are filled member by member and a failed member shows at the end only, as a missing one:
+ * json_object_set_new() refuses NULL, so every step is and-ed into one result.
+ */
+#include "codec.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+/* Takes `object` over. */
+static char *write_out(json_t *object, bool complete, size_t flags, size_t *out_size)
+{
+    char *text = NULL;
+    if (object != NULL && complete) {
+        size_t size = json_dumpb(object, NULL, 0, flags);
+        text = malloc(size + 2);
+        if (text != NULL && json_dumpb(object, text, size, flags) == size) {
+            text[size] = '\n';
+            text[size + 1] = '\0';
+            *out_size = size + 1;
+        }
+    }
+    json_decref(object);
+    return text;
+}
+
+static bool set(json_t *object, const char *name, json_t *value)
+{
+    return json_object_set_new(object, name, value) == 0;
+}
+
+static bool set_text(json_t *object, const char *name, const char *text)
+{
+    return set(object, name, json_string(text));
+}
+
+static bool set_number(json_t *object, const char *name, uint64_t number)
+{
+    return set(object, name, json_integer((json_int_t)number));
+}
+
+char *codec_problem(const struct problem *problem, size_t *out_size)
+{
+    const struct problem_row *row = problem_row(problem->code);
+    unsigned retry_after_s = problem_retry_after_s(problem);
+    json_t *object = json_object();
+    bool ok =
+        set(object, "type", json_sprintf("/problems/%s", row->code)) &&
+        set_text(object, "title", row->title) && set_number(object, "status", row->status) &&
+        set_text(object, "detail", problem->detail[0] != '\0' ? problem->detail : row->hint) &&
+        set_text(object, "code", row->code);
+    for (size_t i = 0; i < problem->member_count; i++) {
+        const struct problem_member *member = &problem->members[i];
+        ok = ok && (member->text != NULL ? set_text(object, member->name, member->text)
+                                         : set_number(object, member->name, member->number));
+    }
+    if (problem->etag[0] != '\0')
+        ok = ok && set_text(object, "etag", problem->etag);
+    if (retry_after_s > 0)
+        ok = ok && set_number(object, "retry_after_ms", (uint64_t)retry_after_s * 1000);
+    return write_out(object, ok, JSON_COMPACT, out_size);
+}
+
+static json_t *capabilities(uint32_t bits)
+{
+    json_t *names = json_array();
+    const char *name;
+    for (uint32_t bit = 0; (name = engine_capability_name(bit)) != NULL; bit++)
+        if ((bits & 1u << bit) != 0 && json_array_append_new(names, json_string(name)) != 0) {
+            json_decref(names);
+            return NULL;
+        }
+    return names;
+}
+
+char *codec_discovery(const struct discovery *discovery, size_t *out_size)
+{
+    const struct engine_limits *limits = discovery->limits;
+    json_t *object = json_pack(
+        "{s:s, s:s, s:s?, s:{s:s, s:s, s:o}, s:{s:I, s:I, s:I, s:I},"
+        " s:{s:s, s:s, s:s, s:s, s:s, s:s}}",
+        "name", "keyrest", "version", discovery->version, "epoch", discovery->epoch, "engine",
+        "scheme", limits->scheme, "durability", limits->durability, "capabilities",
+        capabilities(limits->capabilities), "limits", "key_bytes_max",
+        (json_int_t)limits->key_bytes_max, "value_bytes_max", (json_int_t)limits->value_bytes_max,
+        "meta_bytes_max", (json_int_t)limits->meta_bytes_max, "condition_tags_max",
+        (json_int_t)discovery->condition_tags_max, "links", "keys", "/keys/{key}", "openapi",
+        "/openapi.yaml", "problems", "/problems/{code}", "metrics", "/metrics", "livez", "/livez",
+        "readyz", "/readyz");
+    return write_out(object, true, JSON_INDENT(2), out_size);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The functions that routes.def names. `finish` handlers fill the response or set the request's
+ * problem; a handler that does neither is a bug. Contracts of their parts: router.h, request.h.
+ */
+#ifndef KEYREST_API_HANDLERS_H
+#define KEYREST_API_HANDLERS_H
+
+#include "api.h"
+
+bool key_put_begin(struct api *api, struct exchange *exchange);
+
+void key_get(struct api *api, struct exchange *exchange, struct response *out_response);
+void key_put(struct api *api, struct exchange *exchange, struct response *out_response);
+void key_delete(struct api *api, struct exchange *exchange, struct response *out_response);
+void health_live(struct api *api, struct exchange *exchange, struct response *out_response);
+void health_ready(struct api *api, struct exchange *exchange, struct response *out_response);
+void metrics_get(struct api *api, struct exchange *exchange, struct response *out_response);
+void discovery_root(struct api *api, struct exchange *exchange, struct response *out_response);
+void discovery_openapi(struct api *api, struct exchange *exchange, struct response *out_response);
+void discovery_problem(struct api *api, struct exchange *exchange, struct response *out_response);
+
+#endif

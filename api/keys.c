@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /keys/{key}: one value as a resource (RFC 9110 section 9.3). */
+#include <string.h>
+
+#include "handlers.h"
+#include "meta.h"
+#include "reply.h"
+#include "request.h"
+
+#define KEY_PATH "/keys/"
+
+/* ---- reading ---- */
+
+static void add_kept_headers(struct response *response, struct bytes meta)
+{
+    enum meta_header header;
+    struct bytes value;
+    bool typed = false;
+    while (meta_next(&meta, &header, &value)) {
+        reply_header_copy(response, meta_header_text(header), value);
+        typed |= header == META_CONTENT_TYPE;
+    }
+    if (!typed)
+        reply_header(response, "Content-Type", "application/octet-stream");
+    /* What somebody stored must not run as a page of this service's origin. */
+    reply_header(response, "X-Content-Type-Options", "nosniff");
+    reply_header(response, "Content-Security-Policy", "sandbox");
+}
+
+/* Hands the item's bytes over to the response, or releases them when there are none to send. */
+static void take_value(struct response *response, struct engine_item *item)
+{
+    response->body_bytes = item->value.size;
+    if (item->value.data == NULL || item->value.size == 0) {
+        response->body_kind = item->value.size > 0 ? RESPONSE_OMITTED : RESPONSE_NONE;
+        engine_item_done(item);
+        return;
+    }
+    response->body = item->value.data;
+    response->body_kind = item->release != NULL ? RESPONSE_OWNED : RESPONSE_STATIC;
+    response->release = item->release;
+    response->owner = item->owner;
+}
+
+static void answer_value(struct response *response, struct engine_item *item)
+{
+    response->status = 200;
+    reply_etag(response, item->version);
+    reply_header(response, "Cache-Control", "no-cache"); /* keep, but ask each time */
+    add_kept_headers(response, item->meta);
+    take_value(response, item);
+}
+
+/* The headers of RFC 9110 section 15.4.5, and the length that a 200 would have. */
+static void answer_not_modified(struct response *response, struct engine_item *item)
+{
+    response->status = 304;
+    reply_etag(response, item->version);
+    reply_header(response, "Cache-Control", "no-cache");
+    response->body_kind = RESPONSE_OMITTED;
+    response->body_bytes = item->value.size;
+    engine_item_done(item);
+}
+
+/*
+ * Looks (get or head) and judges the conditions by what was found. True: the item is the caller's
+ * to answer with. False: answered or refused.
+ */
+static bool find(struct api *api, struct api_request *request, struct response *response,
+                 enum status (*look)(struct engine *, struct bytes, struct engine_item *),
+                 struct engine_item *out_item)
+{
+    *out_item = (struct engine_item){0};
+    enum status status = look(api->engine, request->key, out_item);
+    if (status != STATUS_OK)
+        return request_fail(api, request, status);
+    switch (conditions_judge(&request->conditions, out_item->version)) {
+    case CONDITIONS_HOLD:
+        return true;
+    case CONDITIONS_NOT_MODIFIED:
+        answer_not_modified(response, out_item);
+        return false;
+    case CONDITIONS_FAILED:
+        request_fail_condition(request, out_item->version);
+        engine_item_done(out_item);
+        return false;
+    }
+    return false;
+}
+
+/*
+ * With conditions the version is asked first, so that a 304 copies no value. The value may be a
+ * newer one by then: it is judged again, by its own version.
+ */
+void key_get(struct api *api, struct exchange *exchange, struct response *out_response)
+{
+    struct api_request *request = exchange->request;
+    struct engine_item item;
+    bool head = request->method == METHOD_HEAD;
+    if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+        return;
+    if (!head && request->conditions.count > 0) {
+        if (!find(api, request, out_response, engine_head, &item))
+            return;
+        engine_item_done(&item);
+    }
+    if (find(api, request, out_response, head ? engine_head : engine_get, &item))
+        answer_value(out_response, &item);
+}
+
+/* ---- writing ---- */
+
+static bool expects_continue(const struct exchange *exchange)
+{
+    return exchange->request->headers.counts[HEADER_EXPECT] > 0 && exchange->http_1_1;
+}
+
+/*
+ * A client that waits before it sends its body, or whose body is too large to swallow, is told now
+ * that a condition does not hold. For others the commit alone judges: refusing now would cost them
+ * their connection. Whatever holds now is judged again by the commit.
+ */
+static bool accept_conditions(struct api *api, struct exchange *exchange)
+{
+    struct api_request *request = exchange->request;
+    if (request->conditions.count == 0 ||
+        (!expects_continue(exchange) &&
+         request->framing.content_length <= API_IGNORED_BODY_BYTES_MAX))
+        return true;
+    struct engine_item item = {0};
+    enum status status = engine_head(api->engine, request->key, &item);
+    struct engine_version current = item.version; /* still 0 when absent */
+    engine_item_done(&item);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return true;
+    if (conditions_judge(&request->conditions, current) == CONDITIONS_HOLD)
+        return true;
+    return request_fail_condition(request, current);
+}
+
+static bool accept_length(const struct api *api, struct api_request *request)
+{
+    uint64_t limit = engine_limits(api->engine)->value_bytes_max;
+    if (request->framing.content_length <= limit)
+        return true;
+    problem_set(&request->problem, PROBLEM_VALUE_TOO_LARGE);
+    problem_add_number(&request->problem, "limit", limit);
+    problem_add_number(&request->problem, "actual", request->framing.content_length);
+    return false;
+}
+
+bool key_put_begin(struct api *api, struct exchange *exchange)
+{
+    struct api_request *request = exchange->request;
+    uint32_t meta_bytes_max = engine_limits(api->engine)->meta_bytes_max;
+    AUTO_FREE unsigned char *meta = NULL;
+    size_t meta_bytes = 0;
+    if (request->headers.counts[HEADER_CONTENT_RANGE] > 0)
+        return problem_set(&request->problem, PROBLEM_CONTENT_RANGE_REFUSED);
+    if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem) ||
+        !meta_encode(exchange, &request->headers, meta_bytes_max, &meta, &meta_bytes,
+                     &request->problem) ||
+        !accept_length(api, request) || !accept_conditions(api, exchange))
+        return false;
+    enum status status =
+        body_open(api->engine, &request->body, request->key, (struct bytes){meta, meta_bytes},
+                  !request->framing.chunked, request->framing.content_length);
+    return status == STATUS_OK || request_fail(api, request, status);
+}
+
+/* One operation on the request's key, judged and applied by the engine. False: refused. */
+static bool commit(struct api *api, struct exchange *exchange, enum engine_operation_type type,
+                   struct engine_operation *out_operation)
+{
+    struct api_request *request = exchange->request;
+    struct engine_context context = {exchange->deadline_ns, exchange->cancel};
+    *out_operation = (struct engine_operation){
+        .type = type,
+        .key = request->key,
+        .conditions = request->conditions.items,
+        .condition_count = request->conditions.count,
+        .value = request->body.value,
+    };
+    enum status status = engine_commit(api->engine, out_operation, 1, &context);
+    if (status == STATUS_OK)
+        return true;
+    if (status == STATUS_CONFLICT)
+        return request_fail_condition(request, out_operation->version);
+    return request_fail(api, request, status);
+}
+
+static void add_location(struct response *response, struct bytes key)
+{
+    char *room = reply_header_room(response, "Location", sizeof KEY_PATH + 3 * key.size);
+    if (room == NULL)
+        return;
+    char *encoded = stpcpy(room, KEY_PATH);
+    encoded[target_write_key(key, encoded)] = '\0';
+}
+
+void key_put(struct api *api, struct exchange *exchange, struct response *out_response)
+{
+    struct api_request *request = exchange->request;
+    struct engine_operation operation;
+    if (!commit(api, exchange, ENGINE_PUT, &operation))
+        return;
+    request->body.value = NULL; /* the engine's now */
+    out_response->status = 204;
+    if (operation.outcome == ENGINE_CREATED) {
+        out_response->status = 201;
+        add_location(out_response, request->key);
+    }
+    reply_etag(out_response, operation.version);
+}
+
+/* An absent key is 404 whatever the conditions say: RFC 9110 section 13.2.1. */
+void key_delete(struct api *api, struct exchange *exchange, struct response *out_response)
+{
+    struct api_request *request = exchange->request;
+    struct engine_operation operation;
+    if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+        return;
+    bool done = commit(api, exchange, ENGINE_DELETE, &operation);
+    bool absent = done ? operation.outcome == ENGINE_ABSENT
+                       : request->problem.code == PROBLEM_PRECONDITION_FAILED &&
+                             operation.version.sequence == 0;
+    if (absent)
+        problem_set(&request->problem, PROBLEM_KEY_NOT_FOUND);
+    else if (done)
+        out_response->status = 204;
+}

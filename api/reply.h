@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Filling a struct response. Header texts live in a small arena of the response, one allocation for
+ * most; when memory runs out midway the response as a whole becomes a constant memory-full refusal,
+ * so that handlers need not look.
+ */
+#ifndef KEYREST_API_REPLY_H
+#define KEYREST_API_REPLY_H
+
+#include "api.h"
+#include "etag.h"
+#include "problem.h"
+
+/* A header whose value lives for ever. */
+void reply_header(struct response *response, const char *name, const char *value);
+/* A header whose value is copied. */
+void reply_header_copy(struct response *response, const char *name, struct bytes value);
+/* A header whose value of at most `bytes` with its NUL the caller writes; NULL: no memory. */
+char *reply_header_room(struct response *response, const char *name, size_t bytes);
+void reply_etag(struct response *response, struct engine_version version);
+
+/* A body that lives for ever. */
+void reply_static(struct response *response, unsigned status, const char *content_type,
+                  struct bytes body);
+/* A malloc'ed body, taken over; NULL: no memory. */
+void reply_owned(struct response *response, unsigned status, const char *content_type, char *body,
+                 size_t size);
+
+/*
+ * A refusal. `plain` is the row's body without particulars, used where there are none (data NULL:
+ * there is no such body). `head`: the answer to a HEAD, which carries the code in a header.
+ */
+void reply_problem(struct response *response, const struct problem *problem, struct bytes plain,
+                   bool head);
+
+/* The last touch: leaves the body out of an answer to HEAD, and replaces what lacked memory. */
+void reply_seal(struct response *response, bool head);
+
+/* The refusal when there is no memory for any other: constant texts only. */
+void reply_no_memory(struct response *response);
+
+#endif

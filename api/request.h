@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the handlers share: the api itself, and what is known of one request. A request is one
+ * allocation, made by api_begin() and freed by api_end(); one thread drives it.
+ */
+#ifndef KEYREST_API_REQUEST_H
+#define KEYREST_API_REQUEST_H
+
+#include <stdatomic.h>
+
+#include "../engine/engine.h"
+#include "api.h"
+#include "body.h"
+#include "conditions.h"
+#include "framing.h"
+#include "headers.h"
+#include "metrics.h"
+#include "problem.h"
+#include "router.h"
+#include "target.h"
+
+struct api {
+    /* set at open, then constant */
+    struct engine *engine;
+    struct api_options options;
+    struct metrics *metrics;
+    struct bytes plain_problems[PROBLEM_COUNT]; /* bodies of refusals without particulars */
+    /* atomic: set by api_drain, read by every request; relaxed, it carries no data */
+    atomic_bool draining;
+};
+
+struct api_request {
+    enum method method;
+    const struct route *route;     /* of the path; NULL: other */
+    const struct route *operation; /* of path and method; NULL: OPTIONS */
+    struct headers headers;
+    struct framing framing;
+    struct target target;
+    struct bytes tail; /* of the path: what stands for the route's `{name}`, still encoded */
+    struct bytes key;
+    struct parameters parameters;
+    struct conditions conditions;
+    struct body body;
+    struct problem problem;  /* set: this is the answer */
+    unsigned char decoded[]; /* key and parameters */
+};
+
+/* Whether the service is stopping. */
+bool request_is_draining(const struct api *api, const struct exchange *exchange);
+
+/* Sets the problem that answers an engine's status, with the figures that help. Always false. */
+bool request_fail(const struct api *api, struct api_request *request, enum status status);
+
+/* The same for a condition that does not hold: tells the current version. */
+bool request_fail_condition(struct api_request *request, struct engine_version current);
+
+#endif
