@@ -8,19 +8,26 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+static char *dump(const json_t *object, size_t flags, size_t *out_size)
+{
+    size_t size = json_dumpb(object, NULL, 0, flags);
+    char *text = size > 0 ? malloc(size + 2) : NULL;
+    if (text == NULL)
+        return NULL;
+    if (json_dumpb(object, text, size, flags) != size) {
+        free(text);
+        return NULL;
+    }
+    text[size] = '\n';
+    text[size + 1] = '\0';
+    *out_size = size + 1;
+    return text;
+}
+
 /* Takes `object` over. */
 static char *write_out(json_t *object, bool complete, size_t flags, size_t *out_size)
 {
-    char *text = NULL;
-    if (object != NULL && complete) {
-        size_t size = json_dumpb(object, NULL, 0, flags);
-        text = malloc(size + 2);
-        if (text != NULL && json_dumpb(object, text, size, flags) == size) {
-            text[size] = '\n';
-            text[size + 1] = '\0';
-            *out_size = size + 1;
-        }
-    }
+    char *text = object != NULL && complete ? dump(object, flags, out_size) : NULL;
     json_decref(object);
     return text;
 }
