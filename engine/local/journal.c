@@ -52,6 +52,7 @@ struct journal {
     /* guarded by mutex */
     struct held_segment *active;
     struct segment *ready;
+    bool wanted; /* the leader needs a segment, however much of the active one is left */
     bool wake;
     uint64_t next_id;
     uint64_t segments, bytes;
@@ -189,7 +190,7 @@ static bool is_half_full(const struct journal *journal)
 static bool prepare_is_due_locked(const struct journal *journal)
 {
     return journal->ready == NULL && !journal_is_sealed(journal) &&
-           (journal->active == NULL || is_half_full(journal));
+           (journal->active == NULL || journal->wanted || is_half_full(journal));
 }
 
 bool journal_prepare_is_due(struct journal *journal)
@@ -240,6 +241,7 @@ enum status journal_prepare(struct journal *journal)
     pthread_mutex_lock(&journal->mutex);
     assert(journal->ready == NULL);
     journal->ready = segment;
+    journal->wanted = false;
     journal->segments++;
     journal->bytes += segment->bytes;
     pthread_cond_signal(&journal->ready_cond);
@@ -315,6 +317,11 @@ static enum status wait_for_ready_locked(struct journal *journal, uint64_t deadl
 {
     struct timespec deadline = {(time_t)(deadline_ns / 1000000000u),
                                 (long)(deadline_ns % 1000000000u)};
+    if (journal->ready == NULL) {
+        /* A large frame may not fit long before the segment is half full. */
+        journal->wanted = true;
+        pthread_cond_signal(&journal->due_cond);
+    }
     while (journal->ready == NULL)
         if (pthread_cond_timedwait(&journal->ready_cond, &journal->mutex, &deadline) != 0)
             return STATUS_BUSY;

@@ -48,7 +48,9 @@ uint64_t journal_payload_bytes_max(const struct journal *journal);
 
 /* ---- making segments ready: housekeeping, or recovery ---- */
 
-/* Whether a segment should be made ready now: none is, and the active one is half full or missing.
+/*
+ * Whether a segment should be made ready now: none is, and the active one is half full or missing,
+ * or the leader waits for one.
  */
 bool journal_prepare_is_due(struct journal *journal);
 
