@@ -43,7 +43,7 @@ static inline void answer_done(struct answer *answer)
     *answer = (struct answer){0};
 }
 
-#define ANSWER __attribute__((cleanup(answer_done))) struct answer
+#define ANSWER __attribute__((cleanup(answer_done), unused)) struct answer
 
 static inline struct client client_open_with(const char *url, struct api_options options,
                                              struct engine_options limits)
