@@ -98,7 +98,7 @@ static bool authority_read(struct bytes text, struct authority *out_authority)
     if (bracketed && rest > 0 && colon != after_brackets)
         return false;
     const char *host = start + bracketed;
-    struct authority found = {{host, (size_t)(host_end - host)}, {NULL, 0}};
+    struct authority found = {{host, (size_t)(host_end - host)}, {"", 0}};
     if (colon != NULL)
         found.port = (struct bytes){colon + 1, (size_t)(start + text.size - colon) - 1};
     *out_authority = found;

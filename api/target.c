@@ -214,7 +214,7 @@ bool target_read_parameters(struct bytes query, const char *allowed, unsigned ch
         next = stop + 1;
         if (name.size == 0 && value.size == 0)
             continue;
-        struct parameter parameter;
+        struct parameter parameter = {{NULL, 0}, {NULL, 0}};
         if (!decode(name, buffer, &parameter.name, problem) ||
             !decode(value, buffer + name.size, &parameter.value, problem) ||
             !accept(out_parameters, allowed, &parameter, problem))

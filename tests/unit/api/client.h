@@ -43,6 +43,7 @@ static inline void answer_done(struct answer *answer)
     *answer = (struct answer){0};
 }
 
+/* Released at the scope's end, also when a test looks at it no further. */
 #define ANSWER __attribute__((cleanup(answer_done), unused)) struct answer
 
 static inline struct client client_open_with(const char *url, struct api_options options,
@@ -89,7 +90,7 @@ static inline void add_field(struct outgoing *outgoing, const char *name, size_t
     assert_true(outgoing->used + bytes <= sizeof outgoing->texts);
     memcpy(room, name, name_bytes);
     room[name_bytes] = '\0';
-    strcpy(room + name_bytes + 1, value);
+    memcpy(room + name_bytes + 1, value, strlen(value) + 1);
     outgoing->fields[outgoing->count++] = (struct api_header){room, room + name_bytes + 1};
     outgoing->used += bytes;
 }

@@ -19,7 +19,7 @@ static void put_and_get_give_the_bytes_back(void **state)
     assert_int_equal(read.response.body_bytes, 256);
     assert_memory_equal(read.body, all, 256);
     char tag[64];
-    strcpy(tag, header_of(&made, "ETag"));
+    snprintf(tag, sizeof tag, "%.60s", header_of(&made, "ETag"));
     assert_header(&read, "ETag", tag);
 }
 
@@ -59,7 +59,7 @@ static void a_replacing_put_answers_204_with_a_new_etag(void **state)
     assert_int_equal(second.response.status, 204);
     assert_header(&second, "Location", "");
     char tag[64];
-    strcpy(tag, header_of(&first, "ETag"));
+    snprintf(tag, sizeof tag, "%.60s", header_of(&first, "ETag"));
     assert_string_not_equal(header_of(&second, "ETag"), tag);
     ANSWER read = get(&client, "/keys/k");
     assert_string_equal(read.body, "2");
@@ -330,161 +330,6 @@ static void only_100_continue_can_be_expected(void **state)
     assert_int_equal(good.response.status, 201);
 }
 
-/* ---- conditions ---- */
-
-static void a_matching_if_none_match_is_304_with_the_true_length(void **state)
-{
-    (void)state;
-    CLIENT client = client_open("memory:");
-    ANSWER made = put(&client, "/keys/k", "12345");
-    char condition[80];
-    snprintf(condition, sizeof condition, "If-None-Match: \"x\", W/%.40s",
-             header_of(&made, "ETag"));
-    static const char *const methods[] = {"GET", "HEAD"};
-    for (size_t i = 0; i < COUNT_OF(methods); i++) {
-        ANSWER read =
-            SEND(&client, .method = methods[i], .target = "/keys/k", .headers = {condition});
-        assert_int_equal(read.response.status, 304);
-        assert_int_equal(read.response.body_kind, RESPONSE_OMITTED);
-        assert_int_equal(read.response.body_bytes, 5);
-        assert_header(&read, "Content-Type", "");
-        assert_header(&read, "Cache-Control", "no-cache");
-        assert_string_not_equal(header_of(&read, "ETag"), "");
-    }
-    ANSWER any =
-        SEND(&client, .method = "GET", .target = "/keys/k", .headers = {"If-None-Match: *"});
-    assert_int_equal(any.response.status, 304);
-    ANSWER other =
-        SEND(&client, .method = "GET", .target = "/keys/k", .headers = {"If-None-Match: \"x\""});
-    assert_int_equal(other.response.status, 200);
-}
-
-static void a_304_reads_no_value(void **state)
-{
-    (void)state;
-    CLIENT client = client_open("memory:?fail=get:CORRUPT");
-    ANSWER made = put(&client, "/keys/k", "v");
-    ANSWER read =
-        SEND(&client, .method = "GET", .target = "/keys/k", .headers = {"If-None-Match: *"});
-    assert_int_equal(read.response.status, 304);
-}
-
-static void a_key_deleted_between_judging_and_reading_is_404(void **state)
-{
-    (void)state;
-    CLIENT client = client_open("memory:?fail=get:NOT_FOUND");
-    ANSWER made = put(&client, "/keys/k", "v");
-    ANSWER read = SEND(&client, .method = "GET", .target = "/keys/k", .headers = {"If-Match: *"});
-    assert_problem(&read, 404, "key-not-found");
-}
-
-static void a_failed_if_match_is_412_with_the_current_etag(void **state)
-{
-    (void)state;
-    CLIENT client = client_open("memory:");
-    ANSWER made = put(&client, "/keys/k", "v");
-    char tag[64], weak[80], member[80];
-    strcpy(tag, header_of(&made, "ETag"));
-    snprintf(weak, sizeof weak, "If-Match: W/%s", tag);
-    snprintf(member, sizeof member, "\"etag\":\"\\%.*s\\\"\"", (int)strlen(tag) - 1, tag);
-    static const char *const methods[] = {"GET", "PUT", "DELETE"};
-    for (size_t i = 0; i < COUNT_OF(methods); i++) {
-        ANSWER answer = SEND(&client, .method = methods[i], .target = "/keys/k", .headers = {weak});
-        assert_problem(&answer, 412, "precondition-failed");
-        assert_header(&answer, "ETag", tag);
-        assert_contains(answer.body, member);
-    }
-    ANSWER read = get(&client, "/keys/k");
-    assert_header(&read, "ETag", tag);
-}
-
-static void conditions_on_an_absent_key(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *method, *condition;
-        unsigned status;
-    } rows[] = {
-        {"GET", "If-Match: *", 404},         {"GET", "If-None-Match: *", 404},
-        {"DELETE", "If-Match: *", 404},      {"DELETE", "If-Match: \"x\"", 404},
-        {"PUT", "If-Match: *", 412},         {"PUT", "If-Match: \"x\"", 412},
-        {"DELETE", "If-None-Match: *", 404},
-    };
-    CLIENT client = client_open("memory:");
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
-        ANSWER answer = SEND(&client, .method = rows[i].method, .target = "/keys/k",
-                             .headers = {rows[i].condition});
-        assert_int_equal(answer.response.status, rows[i].status);
-        assert_header(&answer, "ETag", "");
-    }
-}
-
-static void compare_and_swap_goes_on_with_the_current_etag_only(void **state)
-{
-    (void)state;
-    CLIENT client = client_open("memory:");
-    ANSWER made = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("1"),
-                       .headers = {"If-None-Match: *"});
-    assert_int_equal(made.response.status, 201);
-    char condition[80];
-    snprintf(condition, sizeof condition, "If-Match: %.40s", header_of(&made, "ETag"));
-    ANSWER swapped = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("2"),
-                          .headers = {condition});
-    assert_int_equal(swapped.response.status, 204);
-    ANSWER again = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("3"),
-                        .headers = {condition});
-    assert_problem(&again, 412, "precondition-failed");
-    assert_int_equal(again.verdict, API_BODY); /* the connection is kept */
-    ANSWER create = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("4"),
-                         .headers = {"If-None-Match: *"});
-    assert_problem(&create, 412, "precondition-failed");
-    snprintf(condition, sizeof condition, "If-Match: %.40s", header_of(&swapped, "ETag"));
-    ANSWER gone = SEND(&client, .method = "DELETE", .target = "/keys/k", .headers = {condition});
-    assert_int_equal(gone.response.status, 204);
-}
-
-static void a_waiting_client_hears_of_a_failed_condition_before_its_body(void **state)
-{
-    (void)state;
-    CLIENT client = client_open("memory:");
-    ANSWER made = put(&client, "/keys/k", "1");
-    ANSWER early = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("2"),
-                        .headers = {"Expect: 100-continue", "If-None-Match: *"});
-    assert_int_equal(early.verdict, API_REFUSE);
-    assert_problem(&early, 412, "precondition-failed");
-    ANSWER absent = SEND(&client, .method = "PUT", .target = "/keys/l", .body = bytes_of("2"),
-                         .headers = {"Expect: 100-continue", "If-Match: *"});
-    assert_int_equal(absent.verdict, API_REFUSE);
-    ANSWER fine = SEND(&client, .method = "PUT", .target = "/keys/l", .body = bytes_of("2"),
-                       .headers = {"Expect: 100-continue", "If-None-Match: *"});
-    assert_int_equal(fine.response.status, 201);
-}
-
-static void dates_are_no_conditions(void **state)
-{
-    (void)state;
-    CLIENT client = client_open("memory:");
-    ANSWER made = put(&client, "/keys/k", "1");
-    ANSWER read = SEND(&client, .method = "GET", .target = "/keys/k",
-                       .headers = {"If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT",
-                                   "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT"});
-    assert_int_equal(read.response.status, 200);
-    assert_header(&read, "Last-Modified", "");
-}
-
-static void a_malformed_condition_is_told(void **state)
-{
-    (void)state;
-    static const char *const methods[] = {"GET", "HEAD", "PUT", "DELETE"};
-    CLIENT client = client_open("memory:");
-    for (size_t i = 0; i < COUNT_OF(methods); i++) {
-        ANSWER answer =
-            SEND(&client, .method = methods[i], .target = "/keys/k", .headers = {"If-Match: abc"});
-        assert_int_equal(answer.response.status, 400);
-        assert_string_equal(answer.response.problem_code, "bad-condition");
-    }
-}
-
 /* ---- what the engine answers ---- */
 
 static void check_refusal(const char *url, const char *method, unsigned status, const char *code,
@@ -504,31 +349,30 @@ static void every_engine_status_has_its_answer(void **state)
 {
     (void)state;
     static const struct {
-        const char *status_name;
+        const char *status_name, *code;
         unsigned status;
-        const char *code;
         bool retry;
     } rows[] = {
-        {"NOT_FOUND", 404, "key-not-found", false},
-        {"INVALID", 500, "internal", false},
-        {"NOT_A_NUMBER", 500, "internal", false},
-        {"TOO_LARGE", 413, "value-too-large", false},
-        {"BUSY", 503, "busy", true},
-        {"LOADING", 503, "loading", true},
-        {"UNAVAILABLE", 503, "write-not-applied", true},
-        {"UNKNOWN", 504, "outcome-unknown", false},
-        {"READ_ONLY", 503, "read-only", true},
-        {"NO_SPACE", 507, "disk-full", true},
-        {"NO_MEMORY", 507, "memory-full", true},
-        {"CORRUPT", 500, "data-corrupt", false},
-        {"GONE", 500, "internal", false},
-        {"RUNNING", 500, "internal", false},
-        {"UNSUPPORTED", 501, "unsupported", false},
-        {"CANCELLED", 503, "draining", true},
-        {"LOCKED", 500, "internal", false},
-        {"CORRUPT_LOG", 500, "internal", false},
-        {"FORMAT", 500, "internal", false},
-        {"IO", 500, "internal", false},
+        {"NOT_FOUND", "key-not-found", 404, false},
+        {"INVALID", "internal", 500, false},
+        {"NOT_A_NUMBER", "internal", 500, false},
+        {"TOO_LARGE", "value-too-large", 413, false},
+        {"BUSY", "busy", 503, true},
+        {"LOADING", "loading", 503, true},
+        {"UNAVAILABLE", "write-not-applied", 503, true},
+        {"UNKNOWN", "outcome-unknown", 504, false},
+        {"READ_ONLY", "read-only", 503, true},
+        {"NO_SPACE", "disk-full", 507, true},
+        {"NO_MEMORY", "memory-full", 507, true},
+        {"CORRUPT", "data-corrupt", 500, false},
+        {"GONE", "internal", 500, false},
+        {"RUNNING", "internal", 500, false},
+        {"UNSUPPORTED", "unsupported", 501, false},
+        {"CANCELLED", "draining", 503, true},
+        {"LOCKED", "internal", 500, false},
+        {"CORRUPT_LOG", "internal", 500, false},
+        {"FORMAT", "internal", 500, false},
+        {"IO", "internal", 500, false},
     };
     static const struct {
         const char *call, *method;
@@ -593,20 +437,6 @@ int main(int argc, char **argv)
         TEST("a partial PUT is refused", a_partial_put_is_refused),
         TEST("parameters are refused", parameters_are_refused),
         TEST("only 100-continue can be expected", only_100_continue_can_be_expected),
-        TEST("a matching If-None-Match is 304 with the true length",
-             a_matching_if_none_match_is_304_with_the_true_length),
-        TEST("a 304 reads no value", a_304_reads_no_value),
-        TEST("a key deleted between judging and reading is 404",
-             a_key_deleted_between_judging_and_reading_is_404),
-        TEST("a failed If-Match is 412 with the current ETag",
-             a_failed_if_match_is_412_with_the_current_etag),
-        TEST("conditions on an absent key are 404, or 412 for PUT", conditions_on_an_absent_key),
-        TEST("compare and swap goes on with the current ETag only",
-             compare_and_swap_goes_on_with_the_current_etag_only),
-        TEST("a waiting client hears of a failed condition before its body",
-             a_waiting_client_hears_of_a_failed_condition_before_its_body),
-        TEST("dates are no conditions", dates_are_no_conditions),
-        TEST("a malformed condition is told", a_malformed_condition_is_told),
         TEST("every engine status has its answer", every_engine_status_has_its_answer),
         TEST("a body whose room cannot grow is swallowed and refused",
              a_body_whose_room_cannot_grow_is_swallowed_and_refused),

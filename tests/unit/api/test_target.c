@@ -182,12 +182,9 @@ static void a_wrong_parameter_is_refused(void **state)
 static void there_are_16_parameters_at_most(void **state)
 {
     (void)state;
-    char query[64] = "";
-    for (int i = 0; i < PARAMETERS_MAX; i++)
-        strcat(query, "e&");
-    check_parameters(query, "e*", PROBLEM_NONE);
-    strcat(query, "e");
-    check_parameters(query, "e*", PROBLEM_BAD_PARAMETER);
+    static const char seventeen[] = "e&e&e&e&e&e&e&e&e&e&e&e&e&e&e&e&e";
+    check_parameters(seventeen + 2, "e*", PROBLEM_NONE);
+    check_parameters(seventeen, "e*", PROBLEM_BAD_PARAMETER);
 }
 
 int main(int argc, char **argv)
