@@ -407,8 +407,6 @@ static enum status begin_journal(struct replay *replay, struct journal **out_jou
     if (status == STATUS_OK)
         status = write_copies(replay, journal);
     if (status == STATUS_OK)
-        status = journal_sync(journal);
-    if (status == STATUS_OK)
         status = update_manifest(replay, options.next_id + 1);
     if (status == STATUS_OK)
         status = journal_link(journal, replay->link);
