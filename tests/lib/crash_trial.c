@@ -10,7 +10,9 @@
 
 enum {
     VALUE_BYTES_MAX = 8192,
-    INTERVAL_MS = 100,
+    VALUE_BYTES_SMALL = 300,
+    INTERVAL_MS = 120,
+    IDLE_MS = 1100,   /* long enough for an EMPTY frame */
     DEPTH_MAX = 2,    /* a crash, and one more while recovering from it */
     DEEP_EVERY = 151, /* so many states, one is crashed again while it recovers */
     FORK_EVERY = 7,   /* so many disk operations, the process dies and the power fails later */
@@ -115,10 +117,18 @@ static uint64_t epoch_of(struct engine *engine)
     return health.epoch;
 }
 
+static void count_event(void *context, const struct engine_event *event)
+{
+    if (event->name == EVENT_JOURNAL_ROTATED)
+        ++*(uint64_t *)context;
+}
+
 static size_t recover(struct trial *trial, struct crash_disk *disk, bool lazy, const char *what,
                       const struct expectation *expectation, struct engine **out_engine)
 {
     struct engine_options options = trial_options(trial, lazy);
+    options.on_event = count_event;
+    options.on_event_context = &trial->rotations;
     struct failure failure = {0};
     enum status status = local_open(&options, crash_disk_attach(disk), false, out_engine, &failure);
     if (status != STATUS_OK)
@@ -439,22 +449,28 @@ void trial_cut(struct trial *trial)
     start(trial, trial->expectation);
 }
 
+/* Lives of large values fill segments, lives of small ones fill a segment with many frames. */
+static uint32_t value_bytes_max(const struct trial *trial)
+{
+    return trial->seed % 2 == 0 ? VALUE_BYTES_MAX : VALUE_BYTES_SMALL;
+}
+
 static void step(struct trial *trial)
 {
-    uint64_t dice = (model_random(&trial->random) >> 20) % 100;
-    if (dice < 4) {
+    uint64_t dice = (model_random(&trial->random) >> 20) % 1000;
+    if (dice < 6) {
         trial_close(trial);
         trial_open(trial);
-    } else if (dice < 8) {
-        trial_kill(trial);
     } else if (dice < 12) {
-        trial_cut(trial);
+        trial_kill(trial);
     } else if (dice < 18) {
-        trial_idle(trial, 1100);
-    } else if (dice < 30) {
-        trial_idle(trial, dice * 7);
+        trial_cut(trial);
+    } else if (dice < 70) {
+        trial_idle(trial, IDLE_MS);
+    } else if (dice < 170) {
+        trial_idle(trial, dice);
     } else {
-        struct model_commit commit = model_make_commit(&trial->random, VALUE_BYTES_MAX);
+        struct model_commit commit = model_make_commit(&trial->random, value_bytes_max(trial));
         trial_idle(trial, 0);
         trial_commit(trial, &commit);
     }

@@ -42,6 +42,7 @@ struct trial {
     size_t answered; /* state of the model that every answer so far belongs to */
     /* after a power cut now */
     struct expectation expectation;
+    uint64_t rotations; /* of the journal, by commits of this life */
     /* states seen */
     uint64_t *seen;
     size_t seen_capacity;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { META_BYTES_MAX = 40, LARGE_EVERY = 9 };
+enum { META_BYTES_MAX = 40 };
 
 uint64_t model_random(uint64_t *random)
 {
@@ -92,13 +92,12 @@ static struct model_operation make_operation(uint64_t *random, size_t key, uint3
     static const enum model_condition conditions[] = {
         MODEL_NONE,   MODEL_NONE,    MODEL_NONE,    MODEL_NONE,    MODEL_NONE, MODEL_NONE,
         MODEL_ABSENT, MODEL_PRESENT, MODEL_CURRENT, MODEL_CURRENT, MODEL_STALE};
-    bool large = below(random, LARGE_EVERY) == 0;
     return (struct model_operation){
         .type = types[below(random, COUNT_OF(types))],
         .key = key,
         .condition = conditions[below(random, COUNT_OF(conditions))],
         .seed = model_random(random),
-        .value_bytes = (uint32_t)below(random, large ? value_bytes_max : 200),
+        .value_bytes = value_bytes_max / 2 + (uint32_t)below(random, value_bytes_max / 2),
         .meta_bytes = (uint32_t)below(random, META_BYTES_MAX),
     };
 }
@@ -110,8 +109,8 @@ struct model_commit model_make_commit(uint64_t *random, uint32_t value_bytes_max
         commit.count = 1 + (uint32_t)below(random, MODEL_OPERATIONS_MAX);
     size_t first = below(random, MODEL_KEYS); /* distinct keys: 3 and 10 have no common divisor */
     for (uint32_t i = 0; i < commit.count; i++)
-        commit.operations[i] = make_operation(random, (first + i * 3) % MODEL_KEYS,
-                                              value_bytes_max / MODEL_OPERATIONS_MAX);
+        commit.operations[i] =
+            make_operation(random, (first + i * 3) % MODEL_KEYS, value_bytes_max / commit.count);
     return commit;
 }
 

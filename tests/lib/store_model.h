@@ -54,7 +54,7 @@ static inline const struct model_state *model_newest(const struct model *model)
 
 void model_add(struct model *model, struct model_state state);
 
-/* Some commit on the keys, of small values and now and then larger ones. Advances `*random`. */
+/* Some commit on the keys; its values together are between half and all of `value_bytes_max`. */
 struct model_commit model_make_commit(uint64_t *random, uint32_t value_bytes_max);
 
 /* What the commit makes of a state: OK or CONFLICT; `*out_state` is set on OK. */
