@@ -5,7 +5,7 @@
  *
  *     api_begin -> API_REFUSE: send the response now, without reading the body (then it closes)
  *               -> API_BODY:   api_body for each piece, then api_finish
- *               -> API_NO_BODY: read and drop at most API_IGNORED_BODY_BYTES_MAX, then api_finish
+ *               -> API_NO_BODY: the same, for a body that nobody asked for: it is dropped
  *     api_end, always, once the response was sent or given up; it counts the exchange.
  *
  * One thread drives an exchange; different exchanges run at once. Calls may block in the engine

@@ -44,7 +44,6 @@ enum stage {
     STAGE_NONE,     /* between requests */
     STAGE_HEADERS,  /* the request line is there */
     STAGE_BODY,     /* pieces go to api */
-    STAGE_IGNORING, /* pieces are dropped */
     STAGE_REFUSED,  /* `response` waits for the request's end */
     STAGE_ANSWERED, /* `response` was queued */
 };
@@ -316,7 +315,7 @@ static enum MHD_Result begin(struct connection *connection, struct MHD_Connectio
         break;
     case API_BODY:
     case API_NO_BODY:
-        connection->stage = verdict == API_BODY ? STAGE_BODY : STAGE_IGNORING;
+        connection->stage = STAGE_BODY;
         if (connection->body_announced)
             deadline_body(server->deadlines, &connection->deadline, now_ns(server));
         break;
@@ -329,9 +328,8 @@ static enum MHD_Result take_piece(struct connection *connection, const char *pie
     struct server *server = connection->server;
     connection->received_bytes += size;
     deadline_body_grows(server->deadlines, &connection->deadline, connection->received_bytes);
-    bool going_on = connection->stage == STAGE_BODY
-                        ? api_body(server->api, &connection->exchange, piece, size)
-                        : connection->received_bytes <= API_IGNORED_BODY_BYTES_MAX;
+    bool going_on = connection->stage == STAGE_BODY &&
+                    api_body(server->api, &connection->exchange, piece, size);
     return going_on ? MHD_YES : MHD_NO;
 }
 
