@@ -2,6 +2,8 @@
 /* /keys/{key} with If-Match and If-None-Match: what is judged when, and what is told. */
 #include "client.h"
 
+#include <pthread.h>
+
 static void a_matching_if_none_match_is_304_with_the_true_length(void **state)
 {
     (void)state;
@@ -155,6 +157,39 @@ static void a_malformed_condition_is_told(void **state)
     }
 }
 
+struct racer {
+    struct client *client;
+    _Atomic unsigned *created, *failed;
+};
+
+static void *create_once(void *context)
+{
+    struct racer *racer = context;
+    ANSWER answer = SEND(racer->client, .method = "PUT", .target = "/keys/k", .body = bytes_of("v"),
+                         .headers = {"If-None-Match: *"});
+    if (answer.response.status == 201)
+        atomic_fetch_add(racer->created, 1);
+    if (answer.response.status == 412)
+        atomic_fetch_add(racer->failed, 1);
+    return NULL;
+}
+
+static void of_racing_creators_one_wins(void **state)
+{
+    (void)state;
+    enum { RACERS = 16 };
+    CLIENT client = client_open("memory:");
+    _Atomic unsigned created = 0, failed = 0;
+    struct racer racer = {&client, &created, &failed};
+    pthread_t threads[RACERS];
+    for (size_t i = 0; i < RACERS; i++)
+        pthread_create(&threads[i], NULL, create_once, &racer);
+    for (size_t i = 0; i < RACERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(created, 1);
+    assert_int_equal(failed, RACERS - 1);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -172,6 +207,7 @@ int main(int argc, char **argv)
              a_waiting_client_hears_of_a_failed_condition_before_its_body),
         TEST("dates are no conditions", dates_are_no_conditions),
         TEST("a malformed condition is told", a_malformed_condition_is_told),
+        TEST("of racing creators one wins", of_racing_creators_one_wins),
     };
     return test_main(argc, argv, "conditional", tests);
 }

@@ -280,6 +280,7 @@ static void a_body_nobody_asked_for_is_ignored_up_to_1_mib(void **state)
     ANSWER chunked = SEND(&client, .method = "DELETE", .target = "/keys/k", .chunked = true,
                           .body = {body, API_IGNORED_BODY_BYTES_MAX + 1});
     assert_problem(&chunked, 413, "value-too-large");
+    assert_int_equal(chunked.verdict, API_NO_BODY);
     ANSWER still = get(&client, "/keys/k");
     assert_string_equal(still.body, "v");
     free(body);
