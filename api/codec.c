@@ -59,8 +59,7 @@ char *codec_problem(const struct problem *problem, size_t *out_size)
         set_text(object, "code", row->code);
     for (size_t i = 0; i < problem->member_count; i++) {
         const struct problem_member *member = &problem->members[i];
-        ok = ok && (member->text != NULL ? set_text(object, member->name, member->text)
-                                         : set_number(object, member->name, member->number));
+        ok = ok && set_number(object, member->name, member->number);
     }
     if (problem->etag[0] != '\0')
         ok = ok && set_text(object, "etag", problem->etag);

@@ -95,18 +95,8 @@ unsigned problem_retry_after_s(const struct problem *problem)
                                       : problem_row(problem->code)->retry_after_s;
 }
 
-static void add_member(struct problem *problem, struct problem_member member)
-{
-    assert(problem->member_count < PROBLEM_MEMBERS_MAX);
-    problem->members[problem->member_count++] = member;
-}
-
 void problem_add_number(struct problem *problem, const char *name, uint64_t number)
 {
-    add_member(problem, (struct problem_member){name, NULL, number});
-}
-
-void problem_add_text(struct problem *problem, const char *name, const char *text)
-{
-    add_member(problem, (struct problem_member){name, text, 0});
+    assert(problem->member_count < PROBLEM_MEMBERS_MAX);
+    problem->members[problem->member_count++] = (struct problem_member){name, number};
 }

@@ -40,10 +40,9 @@ enum problem_code problem_of_status(enum status status);
 
 enum { PROBLEM_MEMBERS_MAX = 4, PROBLEM_DETAIL_BYTES = 640 };
 
-/* An extension member: a text when `text` is set, else a number. */
+/* An extension member. */
 struct problem_member {
     const char *name; /* static */
-    const char *text; /* borrowed until the problem is rendered */
     uint64_t number;
 };
 
@@ -69,6 +68,5 @@ bool problem_set_detail(struct problem *problem, enum problem_code code, const c
 unsigned problem_retry_after_s(const struct problem *problem);
 
 void problem_add_number(struct problem *problem, const char *name, uint64_t number);
-void problem_add_text(struct problem *problem, const char *name, const char *text);
 
 #endif

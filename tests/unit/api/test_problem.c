@@ -58,12 +58,12 @@ static void a_problem_is_rfc_9457_with_members(void **state)
     size_t size = 0;
     problem_set_detail(&problem, PROBLEM_BUSY, "Say \"%s\".", "please");
     problem_add_number(&problem, "limit", 7);
-    problem_add_text(&problem, "who", "me");
+    problem_add_number(&problem, "actual", UINT64_C(1) << 53);
     char *body = codec_problem(&problem, &size);
     assert_string_equal(body, "{\"type\":\"/problems/busy\","
                               "\"title\":\"The store had no room for the write in time\","
                               "\"status\":503,\"detail\":\"Say \\\"please\\\".\","
-                              "\"code\":\"busy\",\"limit\":7,\"who\":\"me\","
+                              "\"code\":\"busy\",\"limit\":7,\"actual\":9007199254740992,"
                               "\"etag\":\"\\\"e-1\\\"\",\"retry_after_ms\":1000}\n");
     assert_int_equal(size, strlen(body));
     free(body);
