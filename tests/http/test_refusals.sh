@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# How every status of the engine is told over HTTP, by an engine that fails on demand.
+. "$(dirname "$0")/../lib/http.sh"
+
+# Several failures, one call each: RULES are STATUS=CODE=HTTP-STATUS=RETRY (retry: yes or no).
+rules() { # CALL: for the engine's URL
+    local number=0 row
+    for row in "${rows[@]}"; do
+        number=$((number + 1)); printf 'fail=%s:%s:%d&' "$1" "${row%%=*}" "$number"
+    done
+}
+expect_rows() { # METHOD [CURL OPTIONS]: one request per row
+    local method=$1 row engine_status code wanted retry; shift
+    for row in "${rows[@]}"; do
+        IFS='=' read -r engine_status code wanted retry <<<"$row"
+        request "$method" /keys/k "$@"
+        if [ "$method" = HEAD ]; then
+            expect_status "$wanted" "HEAD at $engine_status"; expect_header Keyrest-Problem "$code"
+        else
+            expect_problem "$wanted" "$code" "$method at $engine_status"
+        fi
+        case $retry in
+            yes) expect_match "Retry-After at $engine_status" "$(header Retry-After)" '^[1-9][0-9]*$' ;;
+            no) expect_header Retry-After '' ;;
+        esac
+    done
+}
+
+reads=(CORRUPT=data-corrupt=500=no LOADING=loading=503=yes NO_MEMORY=memory-full=507=yes
+    UNSUPPORTED=unsupported=501=no IO=internal=500=no)
+writes=(BUSY=busy=503=yes LOADING=loading=503=yes READ_ONLY=read-only=503=yes UNAVAILABLE=write-not-applied=503=yes
+    UNKNOWN=outcome-unknown=504=no NO_SPACE=disk-full=507=yes NO_MEMORY=memory-full=507=yes
+    UNSUPPORTED=unsupported=501=no CORRUPT=data-corrupt=500=no IO=internal=500=no)
+rooms=(LOADING=loading=503=yes READ_ONLY=read-only=503=yes NO_SPACE=disk-full=507=yes NO_MEMORY=memory-full=507=yes
+    UNSUPPORTED=unsupported=501=no IO=internal=500=no)
+
+failing() { # CALL METHOD [CURL OPTIONS], over the rows in `rows`
+    local call=$1; shift
+    server_start --engine "memory:?$(rules "$call")"
+    expect_rows "$@"
+    server_end
+}
+reads_fail() { rows=("${reads[@]}"); failing get GET; failing head HEAD; }
+promise "a read that the engine refuses tells why" reads_fail
+
+room_is_refused() { rows=("${rooms[@]}"); failing value_open PUT --data-binary v; }
+promise "a PUT that gets no room tells why" room_is_refused
+
+growth_is_refused() {
+    head -c 300000 /dev/zero >"$work/long"
+    rows=(NO_MEMORY=memory-full=507=yes NO_SPACE=disk-full=507=yes)
+    failing value_grow PUT -T "$work/long" -H 'Transfer-Encoding: chunked'
+}
+promise "a chunked PUT that gets no more room tells why" growth_is_refused
+
+commits_fail() {
+    rows=("${writes[@]}")
+    failing commit PUT --data-binary v
+    failing commit DELETE
+}
+promise "a write that the engine refuses tells whether it was applied" commits_fail
+
+nothing_is_stored_by_a_refused_put() {
+    server_start --engine 'memory:?fail=commit:UNAVAILABLE:1&fail=value_open:NO_SPACE:2'
+    request PUT /keys/k --data-binary v; expect_status 503
+    request GET /keys/k; expect_status 404
+    request PUT /keys/k --data-binary v; expect_status 507
+    request GET /keys/k; expect_status 404
+    request PUT /keys/k --data-binary v; expect_status 201
+    server_end
+}
+promise "a refused PUT stores nothing and can be sent again" nothing_is_stored_by_a_refused_put
+
+memory_that_is_used_up() {
+    server_start --engine memory: --memory-bytes-max 8MiB
+    head -c 1000000 /dev/zero >"$work/megabyte"
+    local number
+    for number in $(seq 20); do
+        request PUT "/keys/$number" -T "$work/megabyte"
+        [ "$status" = 201 ] || break
+    done
+    expect_problem 507 memory-full
+    request GET /livez; expect_status 200
+    request GET /keys/1; expect_status 200
+    request DELETE /keys/1; expect_status 204
+    request DELETE /keys/2; expect_status 204
+    request PUT /keys/again -T "$work/megabyte"; expect_status 201
+    server_end
+}
+promise "with the memory used up reads and deletes go on, and puts after them" memory_that_is_used_up
+
+states_are_told() {
+    server_start --engine 'memory:?state=loading'
+    request GET /livez; expect_status 200
+    request GET /readyz; expect_status 503
+    request GET /keys/k; expect_problem 503 loading; expect_match Retry-After "$(header Retry-After)" '^[1-9]'
+    request PUT /keys/k --data-binary v; expect_problem 503 loading
+    request DELETE /keys/k; expect_problem 503 loading
+    request GET /metrics; expect_status 200
+    request GET /; expect_status 200
+    server_end
+    server_start --engine 'memory:?state=read_only'
+    request GET /livez; expect_status 200
+    request GET /readyz; expect_status 200
+    request GET '/readyz?verbose'; expect_status 200; expect_match "the writable check" "$(cat "$work/body")" '\[-\]writable'
+    request GET /keys/k; expect_status 404
+    request PUT /keys/k --data-binary v; expect_problem 503 read-only
+    request DELETE /keys/k; expect_problem 503 read-only
+    server_end
+}
+promise "a store that loads or is read-only says so where it matters" states_are_told
+
+finish
