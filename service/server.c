@@ -301,7 +301,7 @@ static enum MHD_Result begin(struct connection *connection, struct MHD_Connectio
     const char *refusal = connection->too_many_headers ? "headers-too-large" : connection->refusal;
     enum api_verdict verdict = API_REFUSE;
     if (refusal != NULL) {
-        api_refuse(server->api, &connection->exchange, refusal, 1, &connection->response);
+        api_refuse(server->api, &connection->exchange, refusal, 0, &connection->response);
         connection->response.close = true;
     } else {
         connection->begun = true;
