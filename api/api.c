@@ -83,7 +83,6 @@ static bool accept_route(const struct api *api, struct api_request *request)
         return problem_set(&request->problem, PROBLEM_METHOD_UNKNOWN);
     if (asks_for_all && request->method == METHOD_OPTIONS)
         return true;
-    request->route = router_find(request->target.path, &request->tail);
     if (request->route == NULL)
         return problem_set(&request->problem, PROBLEM_ROUTE_NOT_FOUND);
     if (!accept_key(api, request))
@@ -118,8 +117,11 @@ static bool accept(struct api *api, struct exchange *exchange)
     struct problem *problem = &request->problem;
     if (!headers_read(exchange, &request->headers, problem) ||
         !framing_read(exchange, &request->headers, &request->framing, problem) ||
-        !target_read(exchange->target, exchange->target_has_nul, &request->target, problem) ||
-        !framing_accept_host(&api->options, &request->headers, &request->target, problem))
+        !target_read(exchange->target, exchange->target_has_nul, &request->target, problem))
+        return false;
+    /* Only looked up: so that log and metrics tell where a refusal was aimed. */
+    request->route = router_find(request->target.path, &request->tail);
+    if (!framing_accept_host(&api->options, &request->headers, &request->target, problem))
         return false;
     if (!method_is_safe(request->method) &&
         !framing_accept_origin(&request->headers, &request->target, problem))
