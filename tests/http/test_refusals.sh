@@ -28,7 +28,7 @@ expect_rows() { # METHOD [CURL OPTIONS]: one request per row
 }
 
 reads=(CORRUPT=data-corrupt=500=no LOADING=loading=503=yes NO_MEMORY=memory-full=507=yes
-    UNSUPPORTED=unsupported=501=no IO=internal=500=no)
+    IO=internal=500=no)
 writes=(BUSY=busy=503=yes LOADING=loading=503=yes READ_ONLY=read-only=503=yes UNAVAILABLE=write-not-applied=503=yes
     UNKNOWN=outcome-unknown=504=no NO_SPACE=disk-full=507=yes NO_MEMORY=memory-full=507=yes
     UNSUPPORTED=unsupported=501=no CORRUPT=data-corrupt=500=no IO=internal=500=no)
@@ -94,6 +94,7 @@ states_are_told() {
     server_start --engine 'memory:?state=loading'
     request GET /livez; expect_status 200
     request GET /readyz; expect_status 503
+    request GET /healthz; expect_status 503
     request GET /keys/k; expect_problem 503 loading; expect_match Retry-After "$(header Retry-After)" '^[1-9]'
     request PUT /keys/k --data-binary v; expect_problem 503 loading
     request DELETE /keys/k; expect_problem 503 loading
@@ -110,5 +111,28 @@ states_are_told() {
     server_end
 }
 promise "a store that loads or is read-only says so where it matters" states_are_told
+
+# Refusals that come before the operation has a say: the same at every path.
+refuses_alike() { # METHOD PATH
+    request "$@" -H 'Host: evil.example'; expect_problem 403 host-not-allowed "$*"
+    request "$@" -H 'Expect: a-miracle'; expect_problem 417 expectation-failed "$*"
+    request "$1" "$2?no-such=1"; expect_problem 400 unknown-parameter "$*"
+    request "$1" "$2?%"; expect_problem 400 bad-percent-encoding "$*"
+    request "$@" --data-binary "@$work/two-megabytes"; expect_problem 413 value-too-large "$*"
+    request "$@" --data-binary "@$work/above-one" -H 'Transfer-Encoding: chunked'
+    expect_problem 413 value-too-large "$* chunked"
+}
+every_path_refuses_alike() {
+    local method path
+    server_start --engine memory: --value-bytes-max 1MiB
+    head -c 2000000 /dev/zero >"$work/two-megabytes"; head -c $((1048576 + 1)) /dev/zero >"$work/above-one"
+    while read -r method path; do
+        path=${path/\{key\}/some/key}; path=${path/\{code\}/busy}
+        refuses_alike "$method" "$path"
+    done < <(sed -nE 's/^X\(([A-Z]+), "([^"]+)".*/\1 \2/p' api/routes.def)
+    request DELETE "/keys/$(printf 'k%.0s' $(seq 1025))"; expect_problem 414 key-too-long
+    server_end
+}
+promise "hosts, expectations, parameters and needless bodies are refused alike at every path" every_path_refuses_alike
 
 finish

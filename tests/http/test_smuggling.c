@@ -499,6 +499,6 @@ int main(int argc, char **argv)
         TEST("100 is sent, and the body taken", continue_is_sent_and_the_body_taken),
     };
     set_up();
-    int failed = test_main(argc, argv, "framing", promises);
+    int failed = test_main(argc, argv, "smuggling", promises);
     return tear_down() != 0 || failed;
 }
