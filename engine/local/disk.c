@@ -15,10 +15,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "fault_guard.h"
 #include "format.h"
 
 enum { DIRECTORY_MODE = 0700, FILE_MODE = 0600 };
@@ -162,6 +164,42 @@ static enum status real_file_truncate(struct disk_file *file, uint64_t bytes)
         result = ftruncate(descriptor_of(file), (off_t)bytes);
     while (result != 0 && errno == EINTR);
     return result == 0 ? STATUS_OK : file_failed(file, "truncate");
+}
+
+/* A file system without allocation ahead takes the space as it is written. */
+static enum status real_file_reserve(struct disk_file *file, uint64_t bytes)
+{
+    int error;
+    do
+        error = fallocate(descriptor_of(file), 0, 0, (off_t)bytes) == 0 ? 0 : errno;
+    while (error == EINTR);
+    if (error == 0 || error == EOPNOTSUPP)
+        return STATUS_OK;
+    errno = error;
+    return file_failed(file, "fallocate");
+}
+
+static enum status real_file_map(struct disk_file *file, uint64_t bytes, const void **out_map)
+{
+    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, descriptor_of(file), 0);
+    if (map == MAP_FAILED)
+        return file_failed(file, "mmap");
+    if (!fault_guard_add(map, bytes)) {
+        munmap(map, bytes);
+        errno = ENOMEM;
+        return file_failed(file, "mmap");
+    }
+    madvise(map, bytes,
+            MADV_RANDOM); /* a key's record is small, and its neighbours are not asked */
+    *out_map = map;
+    return STATUS_OK;
+}
+
+static void real_file_unmap(struct disk_file *file, const void *map, uint64_t bytes)
+{
+    (void)file;
+    fault_guard_remove(map);
+    munmap((void *)map, bytes);
 }
 
 /* ---- the directory ---- */
@@ -318,6 +356,9 @@ static const struct disk_operations operations = {
     .file_write = real_file_write,
     .file_sync = real_file_sync,
     .file_truncate = real_file_truncate,
+    .file_reserve = real_file_reserve,
+    .file_map = real_file_map,
+    .file_unmap = real_file_unmap,
 };
 
 /* ---- opening ---- */

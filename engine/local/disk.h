@@ -61,6 +61,14 @@ struct disk_operations {
     /* fdatasync: contents and size. Never call it again on a file for which it failed. */
     enum status (*file_sync)(struct disk_file *file);
     enum status (*file_truncate)(struct disk_file *file, uint64_t bytes);
+    /* Makes the file at least `bytes` long and takes the space for it now. NO_SPACE. */
+    enum status (*file_reserve)(struct disk_file *file, uint64_t bytes);
+    /*
+     * The file's first `bytes` as memory, read-only, until file_unmap; the file stays open. What
+     * the disk cannot deliver reads as zeros: only checksums tell.
+     */
+    enum status (*file_map)(struct disk_file *file, uint64_t bytes, const void **out_map);
+    void (*file_unmap)(struct disk_file *file, const void *map, uint64_t bytes);
 };
 
 /* A data directory. Implementations put this first in a struct of their own. */
@@ -161,6 +169,22 @@ MUST_CHECK static inline enum status disk_file_sync(struct disk_file *file)
 MUST_CHECK static inline enum status disk_file_truncate(struct disk_file *file, uint64_t bytes)
 {
     return file->disk->operations->file_truncate(file, bytes);
+}
+
+MUST_CHECK static inline enum status disk_file_reserve(struct disk_file *file, uint64_t bytes)
+{
+    return file->disk->operations->file_reserve(file, bytes);
+}
+
+MUST_CHECK static inline enum status disk_file_map(struct disk_file *file, uint64_t bytes,
+                                                   const void **out_map)
+{
+    return file->disk->operations->file_map(file, bytes, out_map);
+}
+
+static inline void disk_file_unmap(struct disk_file *file, const void *map, uint64_t bytes)
+{
+    file->disk->operations->file_unmap(file, map, bytes);
 }
 
 #endif

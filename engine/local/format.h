@@ -7,6 +7,7 @@
 #define KEYREST_ENGINE_LOCAL_FORMAT_H
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are written in host order");
@@ -30,10 +31,16 @@ enum {
 #define FORMAT_JOURNAL_SUFFIX     ".log"
 #define FORMAT_JOURNAL_NAME       FORMAT_JOURNAL_PREFIX "%016" PRIx64 FORMAT_JOURNAL_SUFFIX
 #define FORMAT_SPARE_NAME         FORMAT_SPARE_PREFIX "%016" PRIx64 FORMAT_JOURNAL_SUFFIX
+#define FORMAT_TABLE_NAME         "table-%016" PRIx64 ".tbl"
+#define FORMAT_BALLAST_NAME       "BALLAST"
 
 #define FORMAT_MANIFEST_MAGIC UINT64_C(0x74736566696e614d) /* "Manifest" */
 #define FORMAT_SEGMENT_MAGIC  UINT64_C(0x6c616e72756f4a4b) /* "KJournal" */
+#define FORMAT_TABLE_MAGIC    UINT64_C(0x656c62617454524b) /* "KRTtable" */
 #define FORMAT_FRAME_MAGIC    UINT32_C(0x6d724646)         /* "FFrm" */
+
+/* Whether `name` is what `format`, one of the names above, makes of an id; sets it. */
+bool format_name_parse(const char *name, const char *format, uint64_t *out_id);
 
 static inline uint64_t format_align(uint64_t bytes, uint64_t alignment)
 {

@@ -2,10 +2,7 @@
 /* A window over the file, and what of it is a frame. */
 #include "journal_reader.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-enum { WINDOW_BYTES = 1 << 20 };
 
 void journal_reader_init(struct journal_reader *reader, const struct segment *segment)
 {
@@ -14,46 +11,20 @@ void journal_reader_init(struct journal_reader *reader, const struct segment *se
         .offset = SEGMENT_HEADER_BYTES,
         .end = segment->bytes,
     };
+    window_init(&reader->window, segment->file, segment->bytes);
 }
 
 void journal_reader_done(struct journal_reader *reader)
 {
-    free(reader->window);
+    window_done(&reader->window);
     *reader = (struct journal_reader){0};
 }
 
-/* Makes `bytes` at `offset` visible; NOT_FOUND when the segment ends before. */
 static enum status view(struct journal_reader *reader, uint64_t offset, uint64_t bytes,
                         const unsigned char **out_bytes)
 {
-    if (bytes > reader->end || offset > reader->end - bytes)
-        return STATUS_NOT_FOUND;
-    bool inside = offset >= reader->window_offset &&
-                  offset + bytes <= reader->window_offset + reader->window_bytes;
-    if (!inside) {
-        uint64_t wanted = bytes > WINDOW_BYTES ? bytes : WINDOW_BYTES;
-        if (wanted > reader->end - offset)
-            wanted = reader->end - offset;
-        if (wanted > reader->window_capacity) {
-            free(reader->window);
-            reader->window = malloc(wanted);
-            reader->window_capacity = reader->window != NULL ? wanted : 0;
-            reader->window_bytes = 0;
-            if (reader->window == NULL)
-                return STATUS_NO_MEMORY;
-        }
-        size_t got = 0;
-        enum status status =
-            disk_file_read(reader->segment->file, offset, reader->window, wanted, &got);
-        reader->window_offset = offset;
-        reader->window_bytes = status == STATUS_OK ? got : 0;
-        if (status != STATUS_OK)
-            return status;
-        if (got < bytes)
-            return STATUS_NOT_FOUND;
-    }
-    *out_bytes = reader->window + (offset - reader->window_offset);
-    return STATUS_OK;
+    reader->window.end = reader->end;
+    return window_view(&reader->window, offset, bytes, out_bytes);
 }
 
 static enum status view_head(struct journal_reader *reader, uint64_t offset,

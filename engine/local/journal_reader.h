@@ -10,14 +10,13 @@
 #include "frame.h"
 #include "record.h"
 #include "segment.h"
+#include "window.h"
 
 struct journal_reader {
     const struct segment *segment;
     uint64_t offset; /* of the next frame */
     uint64_t end;    /* frames end here, or before */
-    /* a window of the file */
-    unsigned char *window;
-    uint64_t window_offset, window_bytes, window_capacity;
+    struct window window;
 };
 
 /* Starts at the segment's first frame. `segment` is borrowed until done. */

@@ -35,24 +35,15 @@ void segment_name(uint64_t id, char out_name[64])
     snprintf(out_name, 64, FORMAT_JOURNAL_NAME, id);
 }
 
-static bool name_parse(const char *name, const char *format, uint64_t *out_id)
-{
-    char again[64];
-    if (sscanf(name, format, out_id) != 1)
-        return false;
-    snprintf(again, sizeof again, format, *out_id);
-    return strcmp(again, name) == 0;
-}
-
 bool segment_name_parse(const char *name, uint64_t *out_id)
 {
-    return name_parse(name, FORMAT_JOURNAL_NAME, out_id);
+    return format_name_parse(name, FORMAT_JOURNAL_NAME, out_id);
 }
 
 bool segment_name_is_spare(const char *name)
 {
     uint64_t id;
-    return name_parse(name, FORMAT_SPARE_NAME, &id);
+    return format_name_parse(name, FORMAT_SPARE_NAME, &id);
 }
 
 static struct segment *segment_allocate(uint64_t id)

@@ -249,6 +249,38 @@ static enum status seam_file_truncate(struct disk_file *file, uint64_t bytes)
     return done(file->disk, STATUS_OK);
 }
 
+/* As a truncate that only grows; a full disk is met by the fault. */
+static enum status seam_file_reserve(struct disk_file *file, uint64_t bytes)
+{
+    if (bytes <= cached_file(file)->cache.bytes)
+        return refuse(file->disk, CRASH_WRITE, file->name);
+    enum status status = refuse(file->disk, CRASH_WRITE, file->name);
+    if (status != STATUS_OK)
+        return status;
+    struct change change = change_of(CHANGE_TRUNCATE, index_of(file), file->name);
+    change.offset = bytes;
+    crash_add_change(attached_of(file->disk)->crash, change);
+    return done(file->disk, STATUS_OK);
+}
+
+/* A copy: what is mapped is never written again. */
+static enum status seam_file_map(struct disk_file *file, uint64_t bytes, const void **out_map)
+{
+    enum status status = refuse(file->disk, CRASH_READ, file->name);
+    if (status != STATUS_OK)
+        return status;
+    unsigned char *map = crash_grown(NULL, bytes, 1);
+    crash_content_read(&cached_file(file)->cache, 0, map, bytes);
+    *out_map = map;
+    return STATUS_OK;
+}
+
+static void seam_file_unmap(struct disk_file *file, const void *map, uint64_t bytes)
+{
+    (void)file, (void)bytes;
+    free((void *)map);
+}
+
 static const struct disk_operations operations = {
     .close = seam_close,
     .lock = seam_lock,
@@ -265,6 +297,9 @@ static const struct disk_operations operations = {
     .file_write = seam_file_write,
     .file_sync = seam_file_sync,
     .file_truncate = seam_file_truncate,
+    .file_reserve = seam_file_reserve,
+    .file_map = seam_file_map,
+    .file_unmap = seam_file_unmap,
 };
 
 struct disk *crash_disk_attach(struct crash_disk *crash)
