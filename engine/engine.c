@@ -30,6 +30,8 @@ struct engine_options engine_options_default(void)
         .memtable_bytes = 64u << 20,
         .journal_segment_bytes = 64u << 20,
         .reserve_bytes = 256u << 20,
+        .ballast_bytes = 256u << 20,
+        .compaction_interval_ms = 30000,
         .time = time_source_system(),
     };
 }
@@ -93,6 +95,29 @@ enum status engine_commit(struct engine *engine, struct engine_operation *operat
     return engine->operations->commit(engine, operations, count, context);
 }
 
+enum status engine_compact(struct engine *engine, uint64_t *out_id)
+{
+    if (engine->operations->compact == NULL)
+        return STATUS_UNSUPPORTED;
+    return engine->operations->compact(engine, out_id);
+}
+
+enum status engine_compaction_wait(struct engine *engine, uint64_t id,
+                                   const struct engine_context *context)
+{
+    if (engine->operations->compaction_wait == NULL)
+        return STATUS_UNSUPPORTED;
+    return engine->operations->compaction_wait(engine, id, context);
+}
+
+enum status engine_compactions(struct engine *engine, struct engine_compaction *out_rows,
+                               size_t capacity, size_t *out_count)
+{
+    if (engine->operations->compactions == NULL)
+        return STATUS_UNSUPPORTED;
+    return engine->operations->compactions(engine, out_rows, capacity, out_count);
+}
+
 const struct engine_limits *engine_limits(const struct engine *engine)
 {
     return &engine->limits;
@@ -110,7 +135,7 @@ struct stats *engine_stats(struct engine *engine)
 
 const char *engine_capability_name(uint32_t bit_index)
 {
-    static const char *const names[] = {"durable", "gapless", "atomic-batch"};
+    static const char *const names[] = {"durable", "gapless", "atomic-batch", "compact"};
     return bit_index < COUNT_OF(names) ? names[bit_index] : NULL;
 }
 

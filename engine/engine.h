@@ -169,6 +169,7 @@ enum engine_capability {
     ENGINE_DURABLE = 1u << 0,      /* an answered write survives the process */
     ENGINE_GAPLESS = 1u << 1,      /* one gapless sequence orders all operations */
     ENGINE_ATOMIC_BATCH = 1u << 2, /* a commit may hold operations on any keys */
+    ENGINE_COMPACT = 1u << 3,      /* engine_compact() and what belongs to it */
 };
 
 struct engine_limits {
@@ -211,6 +212,43 @@ void engine_health(struct engine *engine, struct engine_health *out_health);
 /* The counters, gauges and histograms of stats.def. The gauges are brought up to date by the call.
  */
 struct stats *engine_stats(struct engine *engine);
+
+/* ---- compaction ----------------------------------------------------------------------------- */
+
+enum engine_compaction_state {
+    ENGINE_COMPACTION_RUNNING,
+    ENGINE_COMPACTION_DONE,
+    ENGINE_COMPACTION_FAILED,
+    ENGINE_COMPACTION_NOTHING, /* there was nothing to do */
+};
+
+struct engine_compaction {
+    uint64_t id; /* from 1 at each start */
+    enum engine_compaction_state state;
+    enum status failure; /* why it FAILED */
+    int64_t started_ms;  /* wall time */
+    uint64_t duration_ms;
+    uint64_t files_before, files_after;
+    uint64_t bytes_before, bytes_after; /* of the files rewritten */
+    uint64_t bytes_read, bytes_written;
+    unsigned percent;
+};
+
+/*
+ * Starts rewriting whatever has anything to reclaim, in the background; nobody waits for it. RUNNING:
+ * one runs already. Both set `*out_id` to the one that runs. READ_ONLY, UNSUPPORTED.
+ */
+MUST_CHECK enum status engine_compact(struct engine *engine, uint64_t *out_id);
+
+/* Waits until that compaction has ended. BUSY, CANCELLED: it goes on. NOT_FOUND, UNSUPPORTED. */
+MUST_CHECK enum status engine_compaction_wait(struct engine *engine, uint64_t id,
+                                              const struct engine_context *context);
+
+/* The last compactions, those of the timer too: newest first, up to `capacity`; sets how many.
+ * UNSUPPORTED. */
+enum { ENGINE_COMPACTIONS_KEPT = 16 };
+MUST_CHECK enum status engine_compactions(struct engine *engine, struct engine_compaction *out_rows,
+                                          size_t capacity, size_t *out_count);
 
 /* ---- events --------------------------------------------------------------------------------- */
 
@@ -263,6 +301,9 @@ struct engine_options {
     uint64_t memtable_bytes;
     uint64_t journal_segment_bytes; /* raised to value_bytes_max + 2 MiB when below */
     uint64_t reserve_bytes;         /* puts are refused below this much free disk */
+    uint64_t ballast_bytes;         /* kept in a file, to be given up when others fill the disk */
+    uint64_t compaction_interval_ms;
+    uint64_t compaction_bytes_per_second_max; /* 0: no limit */
     const struct time_source *time;
     /* Called from any thread of the engine or of a caller; must not block nor call the engine. */
     void (*on_event)(void *context, const struct engine_event *event);
@@ -301,6 +342,12 @@ struct engine_operations {
     void (*value_close)(struct engine *engine, struct engine_value *value);
     enum status (*commit)(struct engine *engine, struct engine_operation *operations,
                           uint32_t count, const struct engine_context *context);
+    /* NULL without ENGINE_COMPACT, all three */
+    enum status (*compact)(struct engine *engine, uint64_t *out_id);
+    enum status (*compaction_wait)(struct engine *engine, uint64_t id,
+                                   const struct engine_context *context);
+    enum status (*compactions)(struct engine *engine, struct engine_compaction *out_rows,
+                               size_t capacity, size_t *out_count);
     void (*health)(struct engine *engine, struct engine_health *out_health);
     struct stats *(*stats)(struct engine *engine);
 };

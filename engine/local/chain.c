@@ -8,7 +8,7 @@
 
 struct listing {
     struct chain *chain;
-    uint64_t first; /* lower ids do not count */
+    const struct manifest *manifest;
 };
 
 enum status chain_fail(struct chain_place *place, struct failure *failure, enum status status,
@@ -35,14 +35,21 @@ static enum status add_segment(struct chain *chain, uint64_t id)
     return STATUS_OK;
 }
 
-static enum status add_spare(struct chain *chain, const char *name)
+static enum status add_stray(struct chain *chain, const char *name)
 {
-    char(*grown)[64] = realloc(chain->spares, (chain->spare_count + 1) * sizeof *grown);
+    char(*grown)[64] = realloc(chain->strays, (chain->stray_count + 1) * sizeof *grown);
     if (grown == NULL)
         return STATUS_NO_MEMORY;
-    chain->spares = grown;
-    snprintf(chain->spares[chain->spare_count++], 64, "%s", name);
+    chain->strays = grown;
+    snprintf(chain->strays[chain->stray_count++], 64, "%s", name);
     return STATUS_OK;
+}
+
+static enum status visit_table(struct listing *listing, const char *name, uint64_t id)
+{
+    if (id > listing->chain->table_id_max)
+        listing->chain->table_id_max = id;
+    return manifest_lists(listing->manifest, id) ? STATUS_OK : add_stray(listing->chain, name);
 }
 
 static enum status visit_file(void *context, const char *name, uint64_t bytes)
@@ -50,9 +57,13 @@ static enum status visit_file(void *context, const char *name, uint64_t bytes)
     struct listing *listing = context;
     uint64_t id;
     if (segment_name_is_spare(name))
-        return add_spare(listing->chain, name);
-    if (!segment_name_parse(name, &id) || id < listing->first)
+        return add_stray(listing->chain, name);
+    if (table_name_parse(name, &id))
+        return visit_table(listing, name, id);
+    if (!segment_name_parse(name, &id))
         return STATUS_OK;
+    if (id < listing->manifest->journal_first)
+        return add_stray(listing->chain, name);
     listing->chain->bytes += bytes;
     return add_segment(listing->chain, id);
 }
@@ -128,7 +139,7 @@ static enum status follow_links(struct chain *chain, uint64_t journal_first,
 enum status chain_open(struct chain *chain, struct disk *disk, const struct manifest *manifest,
                        struct chain_place *place, struct failure *failure)
 {
-    struct listing listing = {chain, manifest->journal_first};
+    struct listing listing = {chain, manifest};
     enum status status = disk_list(disk, visit_file, &listing);
     if (status != STATUS_OK)
         return failure_set(failure, status, "listing the data directory: %s", status_text(status));
@@ -145,6 +156,6 @@ void chain_close(struct chain *chain)
     for (size_t i = 0; i < chain->count; i++)
         segment_close(chain->segments[i].segment);
     free(chain->segments);
-    free(chain->spares);
+    free(chain->strays);
     *chain = (struct chain){0};
 }

@@ -21,16 +21,18 @@ struct chain_segment {
     bool used;   /* the newest LINK leads to it, or is its own */
     struct frame_link link;
     struct frame_header link_header;
-    uint64_t end; /* frames end here, at the latest */
+    uint64_t end;           /* frames end here, at the latest */
+    uint64_t last_sequence; /* set by replay: of its last frame */
 };
 
 struct chain {
     struct chain_segment *segments; /* ascending ids, from the manifest's journal_first */
     size_t count, capacity;
     struct chain_segment *last; /* the newest used one; NULL: none */
-    char (*spares)[64];         /* files of preparations that were cut off */
-    size_t spare_count;
-    uint64_t bytes; /* of all segments */
+    char (*strays)[64];         /* files of ours that count for nothing */
+    size_t stray_count;
+    uint64_t table_id_max; /* of all tables that are there, listed or not */
+    uint64_t bytes;        /* of all segments */
 };
 
 /* Where damage was found. */

@@ -62,8 +62,15 @@ enum status commit_open(const struct commit_options *options, struct commit **ou
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&commit->room, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    enum status status =
-        group_open(options->store, options->journal, options->sync, &commit->group);
+    struct group_options group = {
+        .store = options->store,
+        .journal = options->journal,
+        .sync = options->sync,
+        .unseal = options->unseal,
+        .on_frozen = options->on_frozen,
+        .context = options->context,
+    };
+    enum status status = group_open(&group, &commit->group);
     if (status != STATUS_OK) {
         commit_close(commit);
         return status;
@@ -212,7 +219,7 @@ static void lead(struct commit *commit, struct request *self)
     }
 }
 
-enum status commit_mark(struct commit *commit, enum frame_flag flag)
+enum status commit_alone(struct commit *commit, enum status (*act)(void *context), void *context)
 {
     pthread_mutex_lock(&commit->mutex);
     bool busy = commit->led || commit->oldest != NULL;
@@ -221,9 +228,34 @@ enum status commit_mark(struct commit *commit, enum frame_flag flag)
     pthread_mutex_unlock(&commit->mutex);
     if (busy)
         return STATUS_BUSY;
-    enum status status = journal_mark(commit->options.journal, flag);
+    enum status status = act(context);
     hand_over(commit);
     return status;
+}
+
+struct mark {
+    struct journal *journal;
+    enum frame_flag flag;
+};
+
+static enum status write_mark(void *context)
+{
+    const struct mark *mark = context;
+    return journal_mark(mark->journal, mark->flag);
+}
+
+enum status commit_mark(struct commit *commit, enum frame_flag flag)
+{
+    struct mark mark = {commit->options.journal, flag};
+    return commit_alone(commit, write_mark, &mark);
+}
+
+void commit_room_changed(struct commit *commit)
+{
+    pthread_mutex_lock(&commit->mutex);
+    if (commit->room_waiters > 0)
+        pthread_cond_broadcast(&commit->room);
+    pthread_mutex_unlock(&commit->mutex);
 }
 
 /* ---- waiting ---- */
@@ -243,13 +275,20 @@ static enum status waited_enough(const struct commit *commit, const struct engin
     return now_ns(commit) >= context->deadline_ns ? STATUS_BUSY : STATUS_OK;
 }
 
+/* Memory for what waits, and for what is written: one larger request may wait alone. */
+static bool has_room_locked(const struct commit *commit, const struct request *request)
+{
+    uint64_t bytes = commit->queued_bytes + request->body.bytes;
+    return store_has_room(commit->options.store) &&
+           (commit->queued_bytes == 0 || bytes <= commit->options.queue_bytes_max);
+}
+
 static enum status wait_for_room_locked(struct commit *commit, const struct request *request,
                                         const struct engine_context *context)
 {
     enum status status = STATUS_OK;
     commit->room_waiters++;
-    while (status == STATUS_OK && commit->queued_bytes > 0 &&
-           commit->queued_bytes + request->body.bytes > commit->options.queue_bytes_max) {
+    while (status == STATUS_OK && !has_room_locked(commit, request)) {
         status = waited_enough(commit, context);
         struct timespec until = slice_end(commit, context);
         if (status == STATUS_OK)
@@ -378,6 +417,9 @@ static enum status prepare(struct commit *commit, struct group_request *request)
         struct engine_operation *operation = &request->operations[i];
         struct group_write *write = &request->writes[i];
         write->hash = keymap_hash(commit->options.store->keymap, operation->key);
+        if (operation->condition_count > 0 || operation->type == ENGINE_CHECK)
+            /* so that no page fault meets the leader */
+            store_touch(commit->options.store, write->hash, operation->key);
         if (operation->type == ENGINE_PUT)
             status = prepare_put(commit, operation, write);
         if (operation->type == ENGINE_PUT && status == STATUS_OK)

@@ -18,6 +18,10 @@ struct commit_options {
     bool sync;                /* every group is durable before it is answered */
     uint64_t queue_bytes_max; /* of records waiting; one larger commit may wait alone */
     uint64_t rotate_wait_ns;  /* for a segment to become ready */
+    /* as in struct group_options */
+    enum status (*unseal)(void *context);
+    void (*on_frozen)(void *context);
+    void *context;
 };
 
 struct commit;
@@ -31,10 +35,16 @@ MUST_CHECK enum status commit_submit(struct commit *commit, struct engine_operat
                                      uint32_t count, const struct engine_context *context);
 
 /*
- * Writes a mark into the journal, between groups. BUSY: somebody leads or waits, so that a newer
- * frame comes anyway.
+ * Does what only a leader may, between groups. BUSY: somebody leads or waits, and it was not done.
  */
+MUST_CHECK enum status commit_alone(struct commit *commit, enum status (*act)(void *context),
+                                    void *context);
+
+/* Writes a mark into the journal, in the same way: a newer frame comes anyway when it is BUSY. */
 MUST_CHECK enum status commit_mark(struct commit *commit, enum frame_flag flag);
+
+/* A memtable was freed: writers that wait for room look again. Any thread. */
+void commit_room_changed(struct commit *commit);
 
 /* Requests that wait for a leader now. */
 uint32_t commit_queued(const struct commit *commit);

@@ -16,9 +16,9 @@ struct group_key {
 
 struct group {
     /* set at open, then constant */
+    struct group_options options;
     struct store *store;
     struct journal *journal;
-    bool sync;
     /* of the group under way */
     uint64_t generation;
     int64_t now_ms;
@@ -30,15 +30,14 @@ struct group {
     struct group_key keys[KEY_SLOTS];
 };
 
-enum status group_open(struct store *store, struct journal *journal, bool sync,
-                       struct group **out_group)
+enum status group_open(const struct group_options *options, struct group **out_group)
 {
     struct group *group = calloc(1, sizeof *group);
     if (group == NULL)
         return STATUS_NO_MEMORY;
-    group->store = store;
-    group->journal = journal;
-    group->sync = sync;
+    group->options = *options;
+    group->store = options->store;
+    group->journal = options->journal;
     *out_group = group;
     return STATUS_OK;
 }
@@ -66,14 +65,26 @@ static void remember(struct group *group, uint64_t hash, struct bytes key, uint6
     *key_slot(group, hash, key) = (struct group_key){group->generation, hash, key, sequence};
 }
 
-static enum status find_current(struct group *group, struct bytes key, struct group_write *write)
+/* Whether the answer tells versions that were there before: otherwise no table need be read. */
+static bool tells_current(const struct group_request *request)
 {
-    const struct group_key *slot = key_slot(group, write->hash, key);
+    for (uint32_t i = 0; i < request->count; i++)
+        if (request->operations[i].condition_count > 0 ||
+            request->operations[i].type == ENGINE_CHECK)
+            return true;
+    return false;
+}
+
+static enum status find_current(struct group *group, const struct engine_operation *operation,
+                                bool exact, struct group_write *write)
+{
+    const struct group_key *slot = key_slot(group, write->hash, operation->key);
     if (slot->generation == group->generation) {
-        write->current = slot->sequence;
+        write->current = (struct store_current){slot->sequence != 0, slot->sequence};
         return STATUS_OK;
     }
-    return store_version(group->store, write->hash, key, group->now_ms, &write->current);
+    return store_current(group->store, write->hash, operation->key, group->now_ms, exact,
+                         &write->current);
 }
 
 static bool conditions_hold(const struct engine_operation *operation, struct engine_version current)
@@ -88,12 +99,13 @@ static bool conditions_hold(const struct engine_operation *operation, struct eng
 static enum status judge(struct group *group, struct group_request *request)
 {
     enum status status = STATUS_OK;
+    bool exact = tells_current(request);
     for (uint32_t i = 0; i < request->count; i++) {
         struct engine_operation *operation = &request->operations[i];
-        enum status found = find_current(group, operation->key, &request->writes[i]);
+        enum status found = find_current(group, operation, exact, &request->writes[i]);
         if (found != STATUS_OK)
             return found;
-        uint64_t current = request->writes[i].current;
+        uint64_t current = request->writes[i].current.sequence;
         operation->version =
             (struct engine_version){current != 0 ? group->store->epoch : 0, current};
         bool holds = conditions_hold(operation, operation->version);
@@ -110,16 +122,16 @@ static bool writes_something(const struct engine_operation *operation,
                              const struct group_write *write)
 {
     return operation->type == ENGINE_PUT ||
-           (operation->type == ENGINE_DELETE && write->current != 0);
+           (operation->type == ENGINE_DELETE && write->current.present);
 }
 
 static bool is_new_key(const struct engine_operation *operation, const struct group_write *write)
 {
-    return operation->type == ENGINE_PUT && write->current == 0;
+    return operation->type == ENGINE_PUT && !write->current.present;
 }
 
-static struct record *place_record(struct group *group, const struct engine_operation *operation,
-                                   const struct group_write *write)
+static struct record *lay_record(struct group *group, const struct engine_operation *operation,
+                                 const struct group_write *write)
 {
     struct memtable *memtable = group->store->memtable;
     if (operation->type == ENGINE_DELETE) {
@@ -139,15 +151,15 @@ static struct record *place_record(struct group *group, const struct engine_oper
     return copy;
 }
 
-static void take_back(struct group *group, struct group_request *request, uint32_t reserved,
-                      struct memtable_mark mark)
+/* The first `reserved` writes give back the room that was made for their keys. */
+static void unreserve(struct group *group, struct group_request *request, uint32_t reserved)
 {
     for (uint32_t i = 0; i < request->count; i++) {
-        if (i < reserved && is_new_key(&request->operations[i], &request->writes[i]))
-            keymap_unreserve(group->store->keymap, request->writes[i].hash);
-        request->writes[i].record = NULL;
+        struct group_write *write = &request->writes[i];
+        if (i < reserved && write->record != NULL && is_new_key(&request->operations[i], write))
+            keymap_unreserve(group->store->keymap, write->hash);
+        write->record = NULL;
     }
-    memtable_rewind(group->store->memtable, mark);
 }
 
 /* Takes all the memory that the request needs, or none: after this nothing may fail but the disk. */
@@ -160,7 +172,7 @@ static enum status make_room(struct group *group, struct group_request *request)
         struct group_write *write = &request->writes[i];
         if (!writes_something(&request->operations[i], write))
             continue;
-        write->record = place_record(group, &request->operations[i], write);
+        write->record = lay_record(group, &request->operations[i], write);
         if (write->record == NULL)
             status = STATUS_NO_MEMORY;
         else if (is_new_key(&request->operations[i], write))
@@ -168,8 +180,10 @@ static enum status make_room(struct group *group, struct group_request *request)
         if (status == STATUS_OK)
             reserved = i + 1;
     }
-    if (status != STATUS_OK)
-        take_back(group, request, reserved, mark);
+    if (status != STATUS_OK) {
+        unreserve(group, request, reserved);
+        memtable_rewind(group->store->memtable, mark);
+    }
     return status;
 }
 
@@ -192,9 +206,9 @@ static enum engine_outcome outcome_of(const struct engine_operation *operation,
                                       const struct group_write *write)
 {
     if (operation->type == ENGINE_PUT)
-        return write->current == 0 ? ENGINE_CREATED : ENGINE_REPLACED;
+        return write->current.present ? ENGINE_REPLACED : ENGINE_CREATED;
     if (operation->type == ENGINE_DELETE)
-        return write->current == 0 ? ENGINE_ABSENT : ENGINE_DELETED;
+        return write->current.present ? ENGINE_DELETED : ENGINE_ABSENT;
     return ENGINE_CHECKED;
 }
 
@@ -240,12 +254,10 @@ static enum status write_group(struct group *group)
         .last_sequence = group->last_sequence,
     };
     enum status status = journal_write(group->journal, &frame);
-    if (status == STATUS_OK && group->sync)
+    if (status == STATUS_OK && group->options.sync)
         status = journal_sync(group->journal);
-    if (status == STATUS_OK || status == STATUS_READ_ONLY) /* sealed before this write began */
-        return status;
-    /* The frame may be found whole at a restart: nobody can say whether it was applied. */
-    return STATUS_UNKNOWN;
+    memtable_note_journal(group->store->memtable, frame.bytes);
+    return status;
 }
 
 /* ---- applying ---- */
@@ -278,31 +290,63 @@ static bool has_writes(const struct group_request *request)
     return false;
 }
 
-/* A request that wrote nothing was judged against writes that did not happen: it is not applied. */
 static void fail_all(struct group_request *const *requests, uint32_t count, enum status status)
 {
     for (uint32_t i = 0; i < count; i++)
+        requests[i]->status = status;
+}
+
+/*
+ * The frame may be there or not. If the journal goes on without it, nothing was applied; if it does
+ * not, a restart may find it whole, and nobody can say. A request that wrote nothing was judged
+ * against writes that did not happen: it is not applied either way.
+ */
+static void fail_write(struct group *group, struct group_request *const *requests, uint32_t count)
+{
+    bool gone = group->options.unseal(group->options.context) == STATUS_OK;
+    for (uint32_t i = 0; i < count; i++) {
         requests[i]->status =
-            status == STATUS_UNKNOWN && !has_writes(requests[i]) ? STATUS_UNAVAILABLE : status;
+            gone || !has_writes(requests[i]) ? STATUS_UNAVAILABLE : STATUS_UNKNOWN;
+        unreserve(group, requests[i], requests[i]->count);
+    }
+}
+
+static void freeze_if_full(struct group *group)
+{
+    if (store_freeze_if_full(group->store))
+        group->options.on_frozen(group->options.context);
+}
+
+static enum status make_writable(struct group *group, uint64_t bytes, uint64_t rotate_deadline_ns)
+{
+    if (journal_is_sealed(group->journal)) {
+        enum status status = group->options.unseal(group->options.context);
+        if (status != STATUS_OK)
+            return status;
+    }
+    return bytes > journal_room(group->journal) ? journal_rotate(group->journal, rotate_deadline_ns)
+                                                : STATUS_OK;
 }
 
 static enum status begin(struct group *group, struct group_request *const *requests, uint32_t count,
                          uint64_t rotate_deadline_ns)
 {
     const struct time_source *time = group->store->time;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += requests[i]->bytes;
+    enum status status = make_writable(group, bytes, rotate_deadline_ns);
+    if (status == STATUS_IO) /* it was sealed while rotating: once more, behind what is kept */
+        status = make_writable(group, bytes, rotate_deadline_ns);
+    if (status != STATUS_OK)
+        return status == STATUS_IO ? STATUS_UNAVAILABLE : status;
+    freeze_if_full(group);
     group->generation++;
     group->now_ms = time->wall_ms(time);
     group->last_sequence = store_sequence(group->store);
     group->records = 0;
     group->bytes = 0;
     group->piece_count = 0;
-    if (journal_is_sealed(group->journal))
-        return STATUS_READ_ONLY;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++)
-        bytes += requests[i]->bytes;
-    if (bytes > journal_room(group->journal))
-        return journal_rotate(group->journal, rotate_deadline_ns);
     return STATUS_OK;
 }
 
@@ -311,15 +355,13 @@ void group_run(struct group *group, struct group_request *const *requests, uint3
 {
     enum status status = begin(group, requests, count, rotate_deadline_ns);
     if (status != STATUS_OK) {
-        /* Before the write: whatever sealed the journal, these were not applied. */
-        fail_all(requests, count, status == STATUS_IO ? STATUS_UNAVAILABLE : status);
+        fail_all(requests, count, status);
         return;
     }
     for (uint32_t i = 0; i < count; i++)
         requests[i]->status = admit(group, requests[i]);
-    status = write_group(group);
-    if (status != STATUS_OK) {
-        fail_all(requests, count, status);
+    if (write_group(group) != STATUS_OK) {
+        fail_write(group, requests, count);
         return;
     }
     for (uint32_t i = 0; i < count; i++)
@@ -327,4 +369,5 @@ void group_run(struct group *group, struct group_request *const *requests, uint3
             apply(group, requests[i]);
     stats_add(group->store->stats, STATS_commit_groups, 1);
     store_publish(group->store, group->last_sequence);
+    freeze_if_full(group);
 }

@@ -24,7 +24,7 @@ struct group_write {
     struct entry *spare;   /* put: NULL once it is in use */
     struct value *value;   /* put: sealed but for its head */
     struct record *record; /* set by the group: where the version stands; NULL: nothing to write */
-    uint64_t current;      /* set by the group: the key's sequence before, 0 when absent */
+    struct store_current current; /* set by the group: the key's version before */
 };
 
 struct group_request {
@@ -37,9 +37,21 @@ struct group_request {
 
 struct group;
 
-/* `store` and `journal` are borrowed until close. `sync`: an fdatasync before anything is applied. */
-MUST_CHECK enum status group_open(struct store *store, struct journal *journal, bool sync,
-                                  struct group **out_group);
+struct group_options {
+    struct store *store; /* borrowed until close, as is the journal */
+    struct journal *journal;
+    bool sync; /* an fdatasync before anything is applied */
+    /*
+     * The journal was sealed: keeps all that was applied in another way and makes the journal
+     * writable again, without what was written last. OK, or READ_ONLY until the next start.
+     */
+    enum status (*unseal)(void *context);
+    /* A memtable was frozen: there is something to dump. Must not block. */
+    void (*on_frozen)(void *context);
+    void *context;
+};
+
+MUST_CHECK enum status group_open(const struct group_options *options, struct group **out_group);
 void group_close(struct group *group); /* NULL is allowed */
 
 /*

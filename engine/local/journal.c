@@ -15,7 +15,10 @@
 struct held_segment {
     struct pin pin;
     struct segment *segment;
+    _Atomic uint64_t synced_offset; /* its bytes before it are durable */
 };
+
+enum { SPARE_FILES_KEPT = 1 };
 
 enum link_state {
     LINK_DEFERRED, /* recovery writes it last */
@@ -25,6 +28,8 @@ enum link_state {
 
 struct journal {
     struct journal_options options; /* set at open, then constant */
+    void (*on_due)(void *context);  /* set before the first group, cleared after the last */
+    void *on_due_context;
 
     /* owned by the leader */
     uint64_t offset; /* of the next frame */
@@ -46,16 +51,15 @@ struct journal {
     atomic_bool sealed;
     _Atomic uint64_t active_left; /* bytes behind `offset`; lets housekeeping see how full it is */
 
+    pthread_mutex_t prepare_mutex; /* of a preparation under way; before `mutex` */
     pthread_mutex_t mutex;
     pthread_cond_t ready_cond; /* monotonic clock: `ready` was set */
-    pthread_cond_t due_cond;   /* monotonic clock: a segment should be made, or wake */
     /* guarded by mutex */
     struct held_segment *active;
     struct segment *ready;
     bool wanted; /* the leader needs a segment, however much of the active one is left */
-    bool wake;
     uint64_t next_id;
-    uint64_t segments, bytes;
+    struct past_segments past;
 };
 
 /* ---- opening and closing ---- */
@@ -67,16 +71,15 @@ enum status journal_open(const struct journal_options *options, struct journal *
         return STATUS_NO_MEMORY;
     journal->options = *options;
     journal->next_id = options->next_id;
-    journal->segments = options->other_segments;
-    journal->bytes = options->other_bytes;
+    journal->past = options->past;
     atomic_init(&journal->written_sequence, options->last_sequence);
     atomic_init(&journal->durable_sequence, options->durable_sequence);
+    pthread_mutex_init(&journal->prepare_mutex, NULL);
     pthread_mutex_init(&journal->mutex, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&journal->ready_cond, &monotonic);
-    pthread_cond_init(&journal->due_cond, &monotonic);
     pthread_condattr_destroy(&monotonic);
     *out_journal = journal;
     return STATUS_OK;
@@ -95,9 +98,10 @@ void journal_close(struct journal *journal)
     if (journal->active != NULL)
         held_free(journal->active);
     segment_close(journal->ready);
+    past_segments_done(&journal->past);
     pthread_cond_destroy(&journal->ready_cond);
-    pthread_cond_destroy(&journal->due_cond);
     pthread_mutex_destroy(&journal->mutex);
+    pthread_mutex_destroy(&journal->prepare_mutex);
     free(journal);
 }
 
@@ -113,15 +117,35 @@ uint64_t journal_written_sequence(const struct journal *journal)
     return atomic_load_explicit(&journal->written_sequence, memory_order_acquire);
 }
 
+uint64_t journal_next_id(struct journal *journal)
+{
+    pthread_mutex_lock(&journal->mutex);
+    uint64_t id = journal->next_id;
+    pthread_mutex_unlock(&journal->mutex);
+    return id;
+}
+
 bool journal_is_sealed(const struct journal *journal)
 {
     return atomic_load_explicit(&journal->sealed, memory_order_acquire);
 }
 
+static void figures_add(struct journal_figures *figures, uint64_t bytes)
+{
+    figures->segments++;
+    figures->bytes += bytes;
+}
+
 struct journal_figures journal_figures(struct journal *journal)
 {
+    struct journal_figures figures = {0};
     pthread_mutex_lock(&journal->mutex);
-    struct journal_figures figures = {journal->segments, journal->bytes};
+    for (size_t i = 0; i < journal->past.count; i++)
+        figures_add(&figures, journal->past.rows[i].bytes);
+    if (journal->active != NULL)
+        figures_add(&figures, journal->active->segment->bytes);
+    if (journal->ready != NULL)
+        figures_add(&figures, journal->ready->bytes);
     pthread_mutex_unlock(&journal->mutex);
     return figures;
 }
@@ -201,52 +225,82 @@ bool journal_prepare_is_due(struct journal *journal)
     return due;
 }
 
-void journal_wait_due(struct journal *journal, uint64_t timeout_ns, bool for_segment)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t)until.tv_nsec + timeout_ns;
-    until.tv_sec += (time_t)(ns / 1000000000u);
-    until.tv_nsec = (long)(ns % 1000000000u);
-    pthread_mutex_lock(&journal->mutex);
-    while (!journal->wake && !(for_segment && prepare_is_due_locked(journal)))
-        if (pthread_cond_timedwait(&journal->due_cond, &journal->mutex, &until) != 0)
-            break;
-    journal->wake = false;
-    pthread_mutex_unlock(&journal->mutex);
-}
-
-void journal_wake(struct journal *journal)
-{
-    pthread_mutex_lock(&journal->mutex);
-    journal->wake = true;
-    pthread_cond_signal(&journal->due_cond);
-    pthread_mutex_unlock(&journal->mutex);
-}
-
 static enum status make_next(struct journal *journal, uint64_t bytes, struct segment **out_segment)
 {
     pthread_mutex_lock(&journal->mutex);
     uint64_t id = journal->next_id++;
+    uint64_t recycled = past_segments_take(&journal->past, bytes);
     pthread_mutex_unlock(&journal->mutex);
-    return segment_make(journal->options.disk, journal->options.uuid, id, bytes, 0, out_segment);
+    return segment_make(journal->options.disk, journal->options.uuid, id, bytes, recycled,
+                        out_segment);
 }
 
-enum status journal_prepare(struct journal *journal)
+uint64_t journal_first_needed(struct journal *journal, uint64_t flushed_sequence)
 {
+    pthread_mutex_lock(&journal->mutex);
+    uint64_t first =
+        past_segments_first_above(&journal->past, flushed_sequence, journal->active->segment->id);
+    pthread_mutex_unlock(&journal->mutex);
+    return first;
+}
+
+void journal_release(struct journal *journal, uint64_t first_needed)
+{
+    pthread_mutex_lock(&journal->mutex);
+    if (first_needed > journal->past.needed_first)
+        journal->past.needed_first = first_needed;
+    pthread_mutex_unlock(&journal->mutex);
+}
+
+void journal_trim(struct journal *journal)
+{
+    for (;;) {
+        struct past_segment surplus;
+        char name[64];
+        pthread_mutex_lock(&journal->mutex);
+        bool any = past_segments_take_surplus(&journal->past, journal->options.segment_bytes,
+                                              SPARE_FILES_KEPT, &surplus);
+        pthread_mutex_unlock(&journal->mutex);
+        if (!any)
+            return;
+        segment_name(surplus.id, name);
+        /* What cannot be removed now is a stray that the next start removes. */
+        enum status ignored = disk_remove(journal->options.disk, name);
+        (void)ignored;
+    }
+}
+
+static bool has_ready(struct journal *journal)
+{
+    pthread_mutex_lock(&journal->mutex);
+    bool ready = journal->ready != NULL;
+    pthread_mutex_unlock(&journal->mutex);
+    return ready;
+}
+
+/* With the prepare_mutex, so that housekeeping and a leader that unseals do not make two. */
+static enum status prepare_alone(struct journal *journal)
+{
+    if (has_ready(journal))
+        return STATUS_OK;
     struct segment *segment;
     enum status status = make_next(journal, journal->options.segment_bytes, &segment);
     if (status != STATUS_OK)
         return status;
     pthread_mutex_lock(&journal->mutex);
-    assert(journal->ready == NULL);
     journal->ready = segment;
     journal->wanted = false;
-    journal->segments++;
-    journal->bytes += segment->bytes;
     pthread_cond_signal(&journal->ready_cond);
     pthread_mutex_unlock(&journal->mutex);
     return STATUS_OK;
+}
+
+enum status journal_prepare(struct journal *journal)
+{
+    pthread_mutex_lock(&journal->prepare_mutex);
+    enum status status = prepare_alone(journal);
+    pthread_mutex_unlock(&journal->prepare_mutex);
+    return status;
 }
 
 /* ---- the active segment ---- */
@@ -264,22 +318,39 @@ static void advance_frame(struct journal *journal, uint64_t offset)
 {
     bool was_half_full = is_half_full(journal);
     advance(journal, offset);
-    if (was_half_full || !is_half_full(journal))
-        return;
-    pthread_mutex_lock(&journal->mutex);
-    pthread_cond_signal(&journal->due_cond);
-    pthread_mutex_unlock(&journal->mutex);
+    if (!was_half_full && is_half_full(journal) && journal->on_due != NULL)
+        journal->on_due(journal->on_due_context);
+}
+
+void journal_on_due(struct journal *journal, void (*on_due)(void *context), void *context)
+{
+    journal->on_due_context = context;
+    journal->on_due = on_due;
+}
+
+/* A file that failed once is not used again. */
+static struct past_segment past_of(const struct journal *journal, const struct segment *segment)
+{
+    return (struct past_segment){
+        .id = segment->id,
+        .last_sequence = journal_written_sequence(journal),
+        .bytes = journal_is_sealed(journal) ? 0 : segment->bytes,
+    };
 }
 
 static enum status activate_locked(struct journal *journal, struct segment *segment,
                                    struct frame_link link, enum link_state link_state)
 {
-    struct held_segment *held = malloc(sizeof *held);
-    if (held == NULL)
+    struct held_segment *held = calloc(1, sizeof *held);
+    if (held == NULL || past_segments_reserve(&journal->past) != STATUS_OK) {
+        free(held);
         return STATUS_NO_MEMORY;
-    atomic_init(&held->pin.word, 0);
+    }
     held->segment = segment;
+    atomic_init(&held->synced_offset, SEGMENT_HEADER_BYTES);
     struct held_segment *old = journal->active;
+    if (old != NULL)
+        past_segments_add(&journal->past, past_of(journal, old->segment));
     journal->active = held;
     journal->link = link;
     journal->link_state = link_state;
@@ -300,8 +371,6 @@ enum status journal_begin(struct journal *journal, uint64_t payload_bytes)
     if (status != STATUS_OK)
         return status;
     pthread_mutex_lock(&journal->mutex);
-    journal->segments++;
-    journal->bytes += segment->bytes;
     status = activate_locked(journal, segment, (struct frame_link){0}, LINK_DEFERRED);
     pthread_mutex_unlock(&journal->mutex);
     if (status != STATUS_OK) {
@@ -320,7 +389,8 @@ static enum status wait_for_ready_locked(struct journal *journal, uint64_t deadl
     if (journal->ready == NULL) {
         /* A large frame may not fit long before the segment is half full. */
         journal->wanted = true;
-        pthread_cond_signal(&journal->due_cond);
+        if (journal->on_due != NULL)
+            journal->on_due(journal->on_due_context);
     }
     while (journal->ready == NULL)
         if (pthread_cond_timedwait(&journal->ready_cond, &journal->mutex, &deadline) != 0)
@@ -523,9 +593,12 @@ enum status journal_link(struct journal *journal, struct frame_link link)
 
 /* ---- syncing ---- */
 
-static void durable_raise(struct journal *journal, uint64_t sequence)
+static void durable_raise(struct journal *journal, struct held_segment *held, uint64_t sequence,
+                          uint64_t end)
 {
     pthread_mutex_lock(&journal->mutex);
+    if (end > atomic_load_explicit(&held->synced_offset, memory_order_relaxed))
+        atomic_store_explicit(&held->synced_offset, end, memory_order_relaxed);
     if (sequence > journal_durable_sequence(journal))
         atomic_store_explicit(&journal->durable_sequence, sequence, memory_order_release);
     pthread_mutex_unlock(&journal->mutex);
@@ -538,6 +611,8 @@ enum status journal_sync(struct journal *journal)
     pthread_mutex_lock(&journal->mutex);
     struct held_segment *held = journal->active;
     pin_take(&held->pin); /* under the mutex: rotation cannot have retired it */
+    uint64_t end =
+        held->segment->bytes - atomic_load_explicit(&journal->active_left, memory_order_relaxed);
     pthread_mutex_unlock(&journal->mutex);
 
     const struct time_source *time = journal->options.time;
@@ -548,8 +623,40 @@ enum status journal_sync(struct journal *journal)
     if (status != STATUS_OK)
         status = seal(journal, held->segment, "fdatasync");
     else
-        durable_raise(journal, written);
+        durable_raise(journal, held, written, end);
     if (pin_drop(&held->pin))
         held_free(held);
+    return status;
+}
+
+/* ---- going on after a seal ---- */
+
+enum status journal_next_ready(struct journal *journal, uint64_t *out_id)
+{
+    enum status status = journal_prepare(journal);
+    if (status != STATUS_OK)
+        return status;
+    pthread_mutex_lock(&journal->mutex);
+    *out_id = journal->ready->id;
+    pthread_mutex_unlock(&journal->mutex);
+    return STATUS_OK;
+}
+
+enum status journal_unseal(struct journal *journal, uint64_t sequence)
+{
+    pthread_mutex_lock(&journal->mutex);
+    struct held_segment *sealed = journal->active;
+    struct frame_link link = {
+        .predecessor_id = sealed->segment->id,
+        .predecessor_end = atomic_load_explicit(&sealed->synced_offset, memory_order_relaxed),
+    };
+    atomic_store_explicit(&journal->written_sequence, sequence, memory_order_release);
+    enum status status = activate_locked(journal, journal->ready, link, LINK_PENDING);
+    if (status == STATUS_OK) {
+        journal->ready = NULL;
+        atomic_store_explicit(&journal->durable_sequence, sequence, memory_order_release);
+        atomic_store_explicit(&journal->sealed, false, memory_order_release);
+    }
+    pthread_mutex_unlock(&journal->mutex);
     return status;
 }

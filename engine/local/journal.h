@@ -21,6 +21,7 @@
 #include "disk.h"
 #include "event_sink.h"
 #include "frame.h"
+#include "past_segments.h"
 
 struct journal;
 
@@ -33,7 +34,7 @@ struct journal_options {
         first_segment_bytes; /* of the segment that a start begins: small, it delays the start */
     uint64_t next_id;
     uint64_t last_sequence, durable_sequence; /* as recovery found them */
-    uint64_t other_segments, other_bytes;     /* on disk already, for the gauges */
+    struct past_segments past;                /* those that recovery kept; taken over */
     const struct time_source *time;
     struct stats *stats;
     struct event_sink events;
@@ -54,12 +55,21 @@ uint64_t journal_payload_bytes_max(const struct journal *journal);
  */
 bool journal_prepare_is_due(struct journal *journal);
 
-/* Waits until that is so (if `for_segment`), until journal_wake() or until the time is over. */
-void journal_wait_due(struct journal *journal, uint64_t timeout_ns, bool for_segment);
-void journal_wake(struct journal *journal);
+/* The leader calls `on_due` when it becomes so; it must not block. While there is no writer. */
+void journal_on_due(struct journal *journal, void (*on_due)(void *context), void *context);
 
-/* Makes one segment ready. NO_SPACE, IO: nothing has changed but a stray file perhaps. */
+/* Makes one segment ready unless one is. NO_SPACE, IO: nothing has changed but a stray file perhaps. */
 MUST_CHECK enum status journal_prepare(struct journal *journal);
+
+/*
+ * The lowest segment that replay needs when all up to `flushed_sequence` is in tables; and, once the
+ * manifest says so, that lower ones are needed no more: their files are used again or removed.
+ */
+uint64_t journal_first_needed(struct journal *journal, uint64_t flushed_sequence);
+void journal_release(struct journal *journal, uint64_t first_needed);
+
+/* Removes the files of segments that are needed no more and that no new one will use. */
+void journal_trim(struct journal *journal);
 
 /* ---- beginning: recovery ---- */
 
@@ -100,10 +110,22 @@ MUST_CHECK enum status journal_mark(struct journal *journal, enum frame_flag fla
 /* fdatasync: all written before the call is durable after it. IO: sealed. Housekeeping too. */
 MUST_CHECK enum status journal_sync(struct journal *journal);
 
+/* ---- going on after a seal: in the leader's place, or while there is no writer ---- */
+
+/* The id of the segment that is ready to follow the sealed one, made ready now if there is none. */
+MUST_CHECK enum status journal_next_ready(struct journal *journal, uint64_t *out_id);
+
+/*
+ * Goes on in that segment, whose LINK ends the sealed one behind its last frame known to be durable.
+ * All up to `sequence` is durable by other means; the next sequence follows it. NO_MEMORY.
+ */
+MUST_CHECK enum status journal_unseal(struct journal *journal, uint64_t sequence);
+
 /* ---- figures ---- */
 
 uint64_t journal_durable_sequence(const struct journal *journal);
 uint64_t journal_written_sequence(const struct journal *journal);
+uint64_t journal_next_id(struct journal *journal); /* of the next segment to be made */
 bool journal_is_sealed(const struct journal *journal);
 
 struct journal_figures {

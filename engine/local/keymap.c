@@ -22,6 +22,7 @@ enum {
     SLOTS_MIN = 64,        /* per shard at first; capacity_of_allocation() needs at least 32 */
     MAP_PREFIX_BYTES = 64, /* in front of each slot array; keeps ck's cache-line alignment */
     QUERY_BIT = 1,
+    REBUILD_SHARE = 8, /* lay a shard out anew when removals exceed this share of its slots */
 };
 
 #define POINTER_MASK ((UINT64_C(1) << TAG_SHIFT) - 1)
@@ -33,6 +34,7 @@ struct shard {
     uint64_t capacity;
     uint64_t count;
     uint64_t reserved; /* promised to keys that are not inserted yet */
+    uint64_t removals; /* since the slots were last laid out: each left a mark that probes pass */
 } __attribute__((aligned(64)));
 
 struct keymap {
@@ -166,14 +168,16 @@ static void growing_begin(struct keymap *keymap)
 
 static void growing_end(struct shard *shard)
 {
-    if (growing.bytes > 0)
-        shard->capacity = capacity_of_allocation(growing.bytes);
+    if (growing.bytes == 0)
+        return;
+    shard->capacity = capacity_of_allocation(growing.bytes);
+    shard->removals = 0;
 }
 
-static enum status grow_locked(struct keymap *keymap, struct shard *shard)
+static enum status grow_locked(struct keymap *keymap, struct shard *shard, uint64_t capacity)
 {
     growing_begin(keymap);
-    if (!ck_hs_grow(&shard->set, shard->capacity * 2))
+    if (!ck_hs_grow(&shard->set, capacity))
         return STATUS_NO_MEMORY;
     growing_end(shard);
     return STATUS_OK;
@@ -185,7 +189,7 @@ enum status keymap_reserve(struct keymap *keymap, uint64_t hash)
     enum status status = STATUS_OK;
     pthread_mutex_lock(&shard->mutex);
     if ((shard->count + shard->reserved + 1) * 2 > shard->capacity)
-        status = grow_locked(keymap, shard);
+        status = grow_locked(keymap, shard, shard->capacity * 2);
     if (status == STATUS_OK)
         shard->reserved++;
     pthread_mutex_unlock(&shard->mutex);
@@ -240,6 +244,47 @@ struct entry *keymap_put(struct keymap *keymap, uint64_t hash, struct bytes key,
         unreserve_locked(shard);
     pthread_mutex_unlock(&shard->mutex);
     return entry;
+}
+
+/* Without memory the marks stay and cost time, nothing else; the next removal tries again. */
+static void rebuild_locked(struct keymap *keymap, struct shard *shard)
+{
+    if (shard->removals <= shard->capacity / REBUILD_SHARE)
+        return;
+    growing_begin(keymap);
+    if (ck_hs_rebuild(&shard->set))
+        growing_end(shard);
+}
+
+struct entry *keymap_remove(struct keymap *keymap, uint64_t hash, struct bytes key, uint64_t place)
+{
+    struct shard *shard = shard_of(keymap, hash);
+    pthread_mutex_lock(&shard->mutex);
+    struct entry *entry = keymap_find(keymap, hash, key);
+    if (entry != NULL && entry_place(entry) != place)
+        entry = NULL;
+    if (entry != NULL) {
+        ck_hs_remove(&shard->set, hash, tagged(entry, hash));
+        shard->count--;
+        shard->removals++;
+        rebuild_locked(keymap, shard);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    return entry;
+}
+
+enum status keymap_expect(struct keymap *keymap, uint64_t count)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < SHARDS && status == STATUS_OK; i++) {
+        struct shard *shard = &keymap->shards[i];
+        pthread_mutex_lock(&shard->mutex);
+        uint64_t wanted = (shard->count + count / SHARDS) * 2;
+        if (wanted > shard->capacity)
+            status = grow_locked(keymap, shard, wanted);
+        pthread_mutex_unlock(&shard->mutex);
+    }
+    return status;
 }
 
 uint64_t keymap_count(struct keymap *keymap)

@@ -49,6 +49,15 @@ void keymap_unreserve(struct keymap *keymap, uint64_t hash);
 struct entry *keymap_put(struct keymap *keymap, uint64_t hash, struct bytes key,
                          struct entry *spare, uint64_t place, uint64_t *out_place_before);
 
+/*
+ * Takes the entry of `key` out if its place is still `place`; the caller retires it. NULL: it is
+ * not there any more, or a newer version has come.
+ */
+struct entry *keymap_remove(struct keymap *keymap, uint64_t hash, struct bytes key, uint64_t place);
+
+/* Makes room for about `count` keys at once. NO_MEMORY. */
+MUST_CHECK enum status keymap_expect(struct keymap *keymap, uint64_t count);
+
 /* Entries in all shards, and the bytes of their slots. */
 uint64_t keymap_count(struct keymap *keymap);
 uint64_t keymap_bytes(const struct keymap *keymap);

@@ -7,16 +7,22 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "compactor.h"
+#include "dump.h"
+#include "load.h"
 #include "maintenance.h"
 #include "recovery.h"
 
 #define NS_PER_MS UINT64_C(1000000)
 
 enum {
-    ROTATE_WAIT_MS = 1000,       /* how long a leader waits for the next journal segment */
-    QUEUE_BYTES_MAX = 32 << 20,  /* of records waiting for a leader */
-    QUEUE_MEMORY_SHARE = 8,      /* ... and not more than this share of the memory */
+    ROTATE_WAIT_MS = 1000,               /* how long a leader waits for the next journal segment */
+    QUEUE_BYTES_MAX = 32 << 20,          /* of records waiting for a leader */
+    QUEUE_MEMORY_SHARE = 8,              /* ... and not more than this share of the memory */
+    OUTPUT_BYTES_MAX = 256 << 20,        /* a table that compaction writes ends there */
+    COMPACTION_LIVE_BYTES_MAX = 1 << 30, /* that one run moves */
     FRAME_ROOM_BYTES = 64 << 10, /* a segment holds the largest commit and this much beside it */
 };
 
@@ -31,12 +37,15 @@ struct local {
     bool threaded, recovery_started;
     pthread_t recovery_thread;
     struct recovery recovery;
-    struct manifest manifest; /* recovery's until it has ended */
+    struct manifest manifest; /* recovery's, then the catalog's */
     struct store store;
     /* set by recovery before `state` says so (release), read after it (acquire) */
     struct journal *journal;
+    struct catalog catalog;
+    struct dump *dump;
     struct commit *commit;
     struct maintenance *maintenance;
+    struct compactor *compactor;
     uint64_t recovery_ms;
     struct failure failure;
     _Atomic enum engine_state state; /* LOADING, then READY or UNUSABLE */
@@ -156,6 +165,37 @@ static enum status local_commit(struct engine *engine, struct engine_operation *
     return status;
 }
 
+/* ---- compaction ---- */
+
+static enum status local_compact(struct engine *engine, uint64_t *out_id)
+{
+    struct local *local = local_of(engine);
+    if (state_of(local) != ENGINE_READY)
+        return STATUS_LOADING;
+    if (maintenance_writable(local->maintenance) == STATUS_READ_ONLY)
+        return STATUS_READ_ONLY;
+    return compactor_start(local->compactor, out_id);
+}
+
+static enum status local_compaction_wait(struct engine *engine, uint64_t id,
+                                         const struct engine_context *context)
+{
+    struct local *local = local_of(engine);
+    if (state_of(local) != ENGINE_READY)
+        return STATUS_LOADING;
+    return compactor_wait(local->compactor, id, context);
+}
+
+static enum status local_compactions(struct engine *engine, struct engine_compaction *out_rows,
+                                     size_t capacity, size_t *out_count)
+{
+    struct local *local = local_of(engine);
+    if (state_of(local) != ENGINE_READY)
+        return STATUS_LOADING;
+    *out_count = compactor_history(local->compactor, out_rows, capacity);
+    return STATUS_OK;
+}
+
 /* ---- health and figures ---- */
 
 static void describe(struct engine_health *health, const struct failure *failure)
@@ -189,15 +229,40 @@ static void local_health(struct engine *engine, struct engine_health *out_health
     *out_health = health;
 }
 
+static void refresh_tables(struct local *local)
+{
+    const struct view *view = views_pin(&local->store.views);
+    uint64_t bytes = 0, live = 0, dead = 0, tombstones = 0;
+    for (size_t i = 0; i < view->table_count; i++) {
+        const struct table *table = view->tables[i];
+        bytes += table->identity.bytes;
+        live += atomic_load_explicit(&table->live_bytes, memory_order_relaxed);
+        dead += victims_dead_bytes(table);
+        tombstones += table->properties->tombstone_bytes;
+    }
+    stats_set(local->stats, STATS_tables, view->table_count);
+    stats_set(local->stats, STATS_table, bytes);
+    stats_set(local->stats, STATS_table_live, live);
+    stats_set(local->stats, STATS_table_dead, dead);
+    stats_set(local->stats, STATS_table_tombstone, tombstones);
+    view_unpin(view);
+}
+
 static void refresh_memory(struct local *local)
 {
     struct store *store = &local->store;
     uint64_t index = keymap_bytes(store->keymap) + entry_pool_bytes(store->entries);
-    uint64_t memtable = memtable_bytes(store->memtable), used = budget_used(&store->budget);
+    const struct view *view = views_pin(&store->views);
+    uint64_t memtables = 0, used = budget_used(&store->budget);
+    for (size_t i = 0; i < view->memtable_count; i++)
+        memtables += memtable_bytes(view->memtables[i]);
+    view_unpin(view);
+    refresh_tables(local);
     stats_set(local->stats, STATS_keys, atomic_load(&store->keys));
     stats_set(local->stats, STATS_keymap, index);
-    stats_set(local->stats, STATS_memtable, memtable);
-    stats_set(local->stats, STATS_inflight, used > index + memtable ? used - index - memtable : 0);
+    stats_set(local->stats, STATS_memtable, memtables);
+    stats_set(local->stats, STATS_inflight,
+              used > index + memtables ? used - index - memtables : 0);
     stats_set(local->stats, STATS_retired, reclaim_bytes(store->reclaim));
     stats_set(local->stats, STATS_memory_limit, store->budget.limit);
 }
@@ -214,7 +279,8 @@ static struct stats *local_stats(struct engine *engine)
     stats_set(local->stats, STATS_journal, figures.bytes);
     stats_set(local->stats, STATS_journal_segments, figures.segments);
     stats_set(local->stats, STATS_disk_free, maintenance_free_bytes(local->maintenance));
-    stats_set(local->stats, STATS_read_only, journal_is_sealed(local->journal));
+    stats_set(local->stats, STATS_read_only,
+              maintenance_writable(local->maintenance) == STATUS_READ_ONLY);
     stats_set(local->stats, STATS_recovery, local->recovery_ms);
     return local->stats;
 }
@@ -281,7 +347,25 @@ static enum status open_manifest(struct local *local, struct failure *failure)
 
 /* ---- opening: recovery, then everything that writes ---- */
 
-static enum status start_writers(struct local *local)
+static enum status unseal(void *context)
+{
+    struct local *local = context;
+    return maintenance_unseal(local->maintenance);
+}
+
+static void on_frozen(void *context)
+{
+    struct local *local = context;
+    maintenance_wake_dump(local->maintenance);
+}
+
+static void on_memtable_free(void *context)
+{
+    struct local *local = context;
+    commit_room_changed(local->commit);
+}
+
+static enum status open_commit(struct local *local)
 {
     struct commit_options commit = {
         .store = &local->store,
@@ -290,25 +374,90 @@ static enum status start_writers(struct local *local)
         .sync = local->options.durability_interval_ms == 0,
         .queue_bytes_max = QUEUE_BYTES_MAX,
         .rotate_wait_ns = ROTATE_WAIT_MS * NS_PER_MS,
+        .unseal = unseal,
+        .on_frozen = on_frozen,
+        .context = local,
     };
     if (commit.queue_bytes_max > local->options.memory_bytes_max / QUEUE_MEMORY_SHARE)
         commit.queue_bytes_max = local->options.memory_bytes_max / QUEUE_MEMORY_SHARE;
     enum status status = commit_open(&commit, &local->commit);
-    if (status != STATUS_OK)
-        return status;
+    if (status == STATUS_OK) {
+        local->store.memtables.on_free_context = local;
+        local->store.memtables.on_free = on_memtable_free;
+    }
+    return status;
+}
+
+static enum status open_dump(struct local *local)
+{
+    struct dump_options dump = {
+        .store = &local->store,
+        .journal = local->journal,
+        .catalog = &local->catalog,
+        .lazy = local->options.durability_interval_ms > 0,
+    };
+    return dump_open(&dump, &local->dump);
+}
+
+static enum status open_maintenance(struct local *local)
+{
     struct maintenance_options maintenance = {
         .disk = local->disk,
         .store = &local->store,
         .journal = local->journal,
         .commit = local->commit,
+        .dump = local->dump,
         .sync_interval_ms = local->options.durability_interval_ms,
         .segment_bytes = local->options.journal_segment_bytes,
         .reserve_bytes = local->options.reserve_bytes,
+        .ballast_bytes = local->options.ballast_bytes,
         .events = local->events,
     };
     return maintenance_open(&maintenance, local->threaded, &local->maintenance);
 }
 
+static uint64_t free_bytes(void *context)
+{
+    const struct local *local = context;
+    return maintenance_free_bytes(local->maintenance);
+}
+
+static void on_uncertain(void *context)
+{
+    const struct local *local = context;
+    maintenance_give_up(local->maintenance, "a manifest could not be made durable");
+}
+
+static enum status open_compactor(struct local *local)
+{
+    struct compactor_options options = {
+        .compaction = {.store = &local->store,
+                       .journal = local->journal,
+                       .catalog = &local->catalog,
+                       .lazy = local->options.durability_interval_ms > 0,
+                       .output_bytes_max = OUTPUT_BYTES_MAX,
+                       .bytes_per_second_max = local->options.compaction_bytes_per_second_max,
+                       .events = local->events},
+        .interval_ms = local->options.compaction_interval_ms,
+        .live_bytes_max = COMPACTION_LIVE_BYTES_MAX,
+        .free_bytes = free_bytes,
+        .on_uncertain = on_uncertain,
+        .context = local,
+    };
+    return compactor_open(&options, local->threaded, &local->compactor);
+}
+
+static enum status start_writers(struct local *local)
+{
+    catalog_init(&local->catalog, local->disk, &local->manifest);
+    enum status status = open_dump(local);
+    if (status == STATUS_OK)
+        status = open_commit(local);
+    if (status != STATUS_OK)
+        return status;
+    status = open_maintenance(local);
+    return status == STATUS_OK ? open_compactor(local) : status;
+}
 static uint64_t now_ns(const struct local *local)
 {
     return local->options.time->monotonic_ns(local->options.time);
@@ -394,7 +543,7 @@ static void set_limits(struct local *local)
         snprintf(local->durability, sizeof local->durability, "interval:%" PRIu64 "ms",
                  options->durability_interval_ms);
     local->face.limits = (struct engine_limits){
-        .capabilities = ENGINE_DURABLE | ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH,
+        .capabilities = ENGINE_DURABLE | ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH | ENGINE_COMPACT,
         .key_bytes_max = options->key_bytes_max,
         .meta_bytes_max = options->meta_bytes_max,
         .batch_operations_max = options->batch_operations_max,
@@ -402,6 +551,12 @@ static void set_limits(struct local *local)
         .scheme = local_engine_operations.scheme,
         .durability = local->durability,
     };
+}
+
+static unsigned processors(void)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online < 1 ? 1 : online > LOAD_THREADS_MAX ? LOAD_THREADS_MAX : (unsigned)online;
 }
 
 static void set_recovery(struct local *local)
@@ -421,6 +576,7 @@ static void set_recovery(struct local *local)
                     .stats = local->stats,
                     .events = local->events},
         .closing = &local->closing,
+        .threads = local->threaded ? processors() : 1,
         .patient = local->threaded,
         .events = local->events,
     };
@@ -457,8 +613,9 @@ static enum status open_parts(struct local *local, struct failure *failure)
     if (status != STATUS_OK)
         return status;
     set_recovery(local);
-    status = store_init(&local->store, local->options.memory_bytes_max, local->stats,
-                        local->options.time, local->threaded);
+    status =
+        store_init(&local->store, local->options.memory_bytes_max, local->options.memtable_bytes,
+                   local->stats, local->options.time, local->threaded);
     if (status != STATUS_OK)
         return failure_set(failure, status, "no memory for the index");
     return start_recovery(local, failure);
@@ -466,8 +623,9 @@ static enum status open_parts(struct local *local, struct failure *failure)
 
 /* ---- closing ---- */
 
-static void close_journal(struct local *local)
+static void close_writers(struct local *local)
 {
+    compactor_close(local->compactor);
     maintenance_close(local->maintenance);
     if (state_of(local) == ENGINE_READY) {
         /* Without the mark the next start only has more to check. */
@@ -478,8 +636,6 @@ static void close_journal(struct local *local)
                                          .file = FORMAT_MANIFEST_NAME,
                                          .sequence = store_sequence(&local->store)});
     }
-    commit_close(local->commit);
-    journal_close(local->journal);
 }
 
 static void local_close(struct engine *engine)
@@ -488,8 +644,13 @@ static void local_close(struct engine *engine)
     atomic_store(&local->closing, true);
     if (local->recovery_started)
         pthread_join(local->recovery_thread, NULL);
-    close_journal(local);
-    store_done(&local->store);
+    close_writers(local);
+    store_done(&local->store); /* before what it tells that memory was freed */
+    commit_close(local->commit);
+    dump_close(local->dump);
+    journal_close(local->journal);
+    catalog_done(&local->catalog);
+    manifest_done(&local->manifest);
     disk_close(local->disk);
     stats_close(local->stats);
     free(local);
@@ -524,6 +685,7 @@ void local_housekeep(struct engine *engine)
 {
     struct local *local = local_of(engine);
     maintenance_run(local->maintenance);
+    compactor_run_due(local->compactor);
     reclaim_run(local->store.reclaim);
 }
 
@@ -545,6 +707,9 @@ const struct engine_operations local_engine_operations = {
     .value_grow = local_value_grow,
     .value_close = local_value_close,
     .commit = local_commit,
+    .compact = local_compact,
+    .compaction_wait = local_compaction_wait,
+    .compactions = local_compactions,
     .health = local_health,
     .stats = local_stats,
 };

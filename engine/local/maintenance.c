@@ -1,33 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Each round looks at the clock and at the journal and does what is due; between rounds the thread
- * sleeps until a segment is wanted or the next time is reached.
+ * Each round looks at the clock and at the journal and does what is due; between rounds the threads
+ * sleep until a segment or a dump is wanted or the next time is reached.
  */
 #include "maintenance.h"
 
-#include <pthread.h>
+#include "ballast.h"
+#include "worker.h"
 
 enum {
-    TICK_MS = 1000,       /* free space is looked at, failures are tried again */
-    IDLE_MARK_MS = 1000,  /* after the last group: its EMPTY frame */
-    MEMORY_OK_SHARE = 20, /* memory is told to be fine again when 1/20 of the limit is free */
+    TICK_MS = 1000, /* free space is looked at, failures are tried again */
+    RETRY_MS_MAX = 300000,
+    SEALS_APART_MS = 60000, /* a journal that fails again within this time is given up */
+    IDLE_MARK_MS = 1000,    /* after the last group: its EMPTY frame */
+    MEMORY_OK_SHARE = 20,   /* memory is told to be fine again when 1/20 of the limit is free */
 };
 
 #define NS_PER_MS UINT64_C(1000000)
 
 struct maintenance {
-    struct maintenance_options options; /* set at open, then constant */
-    bool threaded;
-    pthread_t thread;
-    atomic_bool closing;
+    /* set at open, then constant */
+    struct maintenance_options options;
+    struct worker *housekeeper, *dumper;
+    /* owned by the dump thread */
+    uint64_t dump_retry_ms; /* 0: the last one succeeded */
+    /* the leader's */
+    uint64_t unsealed_ns; /* 0: never */
     /* owned by the housekeeping thread */
     uint64_t next_tick_ns;
     uint64_t next_sync_ns;
     uint64_t marked_sequence; /* of the last group that an EMPTY frame follows */
     bool prepare_failed;      /* try again at the next tick, not at once */
-    bool told_read_only, told_memory_full;
+    bool told_memory_full;
+    struct ballast ballast;
     /* atomic: written by the housekeeping thread, read by anyone */
     atomic_bool space_is_low;
+    atomic_bool given_up; /* the leader's: read-only until the next start */
     _Atomic uint64_t free_bytes;
     _Atomic uint64_t synced_ns; /* all that was written at this time is durable */
 };
@@ -53,7 +61,7 @@ static bool memory_is_full(const struct maintenance *maintenance)
 
 enum status maintenance_writable(const struct maintenance *maintenance)
 {
-    if (journal_is_sealed(maintenance->options.journal))
+    if (atomic_load_explicit(&maintenance->given_up, memory_order_acquire))
         return STATUS_READ_ONLY;
     if (atomic_load_explicit(&maintenance->space_is_low, memory_order_relaxed))
         return STATUS_NO_SPACE;
@@ -89,6 +97,16 @@ static void set_space_is_low(struct maintenance *maintenance, bool low)
                                             .bytes = maintenance_free_bytes(maintenance)});
 }
 
+static uint64_t table_bytes(const struct maintenance *maintenance)
+{
+    const struct view *view = views_pin(&maintenance->options.store->views);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < view->table_count; i++)
+        bytes += view->tables[i]->identity.bytes;
+    view_unpin(view);
+    return bytes;
+}
+
 /* Puts must leave room for the next segment, so that deletes can go on in it. */
 static void look_at_space(struct maintenance *maintenance)
 {
@@ -96,7 +114,8 @@ static void look_at_space(struct maintenance *maintenance)
     if (disk_free_bytes(maintenance->options.disk, &free_bytes) != STATUS_OK)
         return; /* told by the disk; the last answer stands */
     atomic_store_explicit(&maintenance->free_bytes, free_bytes, memory_order_relaxed);
-    uint64_t needed = maintenance->options.reserve_bytes;
+    ballast_look(&maintenance->ballast, free_bytes, table_bytes(maintenance));
+    uint64_t needed = ballast_needed_bytes(&maintenance->ballast);
     if (journal_prepare_is_due(maintenance->options.journal))
         needed += maintenance->options.segment_bytes;
     set_space_is_low(maintenance, free_bytes < needed);
@@ -114,16 +133,6 @@ static void look_at_memory(struct maintenance *maintenance)
         maintenance->told_memory_full = false;
         tell(maintenance, (struct engine_event){.name = EVENT_MEMORY_OK, .bytes = used});
     }
-}
-
-static void look_at_journal(struct maintenance *maintenance)
-{
-    if (maintenance->told_read_only || !journal_is_sealed(maintenance->options.journal))
-        return;
-    maintenance->told_read_only = true;
-    tell(maintenance, (struct engine_event){.name = EVENT_READ_ONLY,
-                                            .status = STATUS_READ_ONLY,
-                                            .detail = "a journal write or fdatasync failed"});
 }
 
 /* ---- what is due ---- */
@@ -163,17 +172,67 @@ static bool mark_is_due(const struct maintenance *maintenance, uint64_t now)
            now >= group_ns + IDLE_MARK_MS * NS_PER_MS;
 }
 
-void maintenance_run(struct maintenance *maintenance)
+/* ---- a sealed journal ---- */
+
+void maintenance_give_up(struct maintenance *maintenance, const char *why)
+{
+    if (!atomic_exchange(&maintenance->given_up, true))
+        tell(maintenance, (struct engine_event){
+                              .name = EVENT_READ_ONLY, .status = STATUS_READ_ONLY, .detail = why});
+}
+
+static enum status give_up(struct maintenance *maintenance, const char *why)
+{
+    maintenance_give_up(maintenance, why);
+    return STATUS_READ_ONLY;
+}
+
+enum status maintenance_unseal(struct maintenance *maintenance)
+{
+    struct journal *journal = maintenance->options.journal;
+    if (atomic_load_explicit(&maintenance->given_up, memory_order_acquire))
+        return STATUS_READ_ONLY;
+    uint64_t now = now_ns(maintenance), before = maintenance->unsealed_ns;
+    if (before != 0 && now - before < SEALS_APART_MS * NS_PER_MS)
+        return give_up(maintenance, "the journal failed twice within a minute");
+    maintenance->unsealed_ns = now;
+    uint64_t next_id, sequence = store_sequence(maintenance->options.store);
+    enum status status = journal_next_ready(journal, &next_id);
+    if (status == STATUS_OK)
+        status = dump_all(maintenance->options.dump, next_id);
+    if (status == STATUS_OK)
+        status = journal_unseal(journal, sequence);
+    if (status != STATUS_OK)
+        return give_up(maintenance, "the journal failed, and so did dumping what it held");
+    tell(maintenance, (struct engine_event){.name = EVENT_JOURNAL_UNSEALED, .sequence = sequence});
+    return STATUS_OK;
+}
+
+static enum status unseal(void *context)
+{
+    return maintenance_unseal(context);
+}
+
+/* Without a writer nobody else would. True: the journal can be written again. */
+static bool unseal_alone(struct maintenance *maintenance)
+{
+    if (atomic_load_explicit(&maintenance->given_up, memory_order_acquire))
+        return false;
+    return commit_alone(maintenance->options.commit, unseal, maintenance) == STATUS_OK;
+}
+
+/* ---- rounds ---- */
+
+static void housekeep(struct maintenance *maintenance)
 {
     uint64_t now = now_ns(maintenance);
     bool tick = now >= maintenance->next_tick_ns;
-    look_at_journal(maintenance);
     if (tick) {
         maintenance->next_tick_ns = now + TICK_MS * NS_PER_MS;
         look_at_space(maintenance);
         look_at_memory(maintenance);
     }
-    if (journal_is_sealed(maintenance->options.journal))
+    if (journal_is_sealed(maintenance->options.journal) && !unseal_alone(maintenance))
         return;
     if (journal_prepare_is_due(maintenance->options.journal) &&
         (tick || !maintenance->prepare_failed))
@@ -184,26 +243,74 @@ void maintenance_run(struct maintenance *maintenance)
         mark_idle(maintenance);
 }
 
-/* ---- the thread ---- */
+/* ---- dumps ---- */
 
-static uint64_t sleep_ns(const struct maintenance *maintenance)
+static void dump_frozen(struct maintenance *maintenance)
 {
+    enum status status;
+    do
+        status = dump_oldest(maintenance->options.dump);
+    while (status == STATUS_OK);
+    if (status == STATUS_NOT_FOUND) {
+        maintenance->dump_retry_ms = 0;
+        journal_trim(maintenance->options.journal);
+        return;
+    }
+    if (status == STATUS_UNKNOWN)
+        maintenance_give_up(maintenance, "a manifest could not be made durable");
+    uint64_t doubled = maintenance->dump_retry_ms * 2;
+    maintenance->dump_retry_ms = doubled == 0             ? TICK_MS
+                                 : doubled < RETRY_MS_MAX ? doubled
+                                                          : RETRY_MS_MAX;
+    tell(maintenance, (struct engine_event){.name = EVENT_DUMP_FAILED,
+                                            .status = status,
+                                            .ms = maintenance->dump_retry_ms});
+}
+
+void maintenance_wake_dump(struct maintenance *maintenance)
+{
+    worker_wake(maintenance->dumper);
+}
+
+/* ---- the threads ---- */
+
+static uint64_t run_housekeeping(void *context)
+{
+    struct maintenance *maintenance = context;
+    housekeep(maintenance);
     uint64_t now = now_ns(maintenance), next = maintenance->next_tick_ns;
     if (maintenance->options.sync_interval_ms > 0 && maintenance->next_sync_ns < next)
         next = maintenance->next_sync_ns;
     return next > now ? next - now : 0;
 }
 
-static void *housekeep(void *context)
+static uint64_t run_dump(void *context)
 {
     struct maintenance *maintenance = context;
-    pthread_setname_np(pthread_self(), "housekeeping");
-    while (!atomic_load(&maintenance->closing)) {
-        maintenance_run(maintenance);
-        journal_wait_due(maintenance->options.journal, sleep_ns(maintenance),
-                         !maintenance->prepare_failed);
-    }
-    return NULL;
+    dump_frozen(maintenance);
+    return maintenance->dump_retry_ms > 0 ? maintenance->dump_retry_ms * NS_PER_MS
+                                          : RETRY_MS_MAX * NS_PER_MS;
+}
+
+void maintenance_run(struct maintenance *maintenance)
+{
+    housekeep(maintenance);
+    dump_frozen(maintenance);
+}
+
+static void on_segment_due(void *context)
+{
+    struct maintenance *maintenance = context;
+    worker_wake(maintenance->housekeeper);
+}
+
+static enum status start_threads(struct maintenance *maintenance)
+{
+    enum status status =
+        worker_open("housekeeping", run_housekeeping, maintenance, &maintenance->housekeeper);
+    if (status == STATUS_OK)
+        status = worker_open("dump", run_dump, maintenance, &maintenance->dumper);
+    return status;
 }
 
 enum status maintenance_open(const struct maintenance_options *options, bool threaded,
@@ -215,12 +322,16 @@ enum status maintenance_open(const struct maintenance_options *options, bool thr
     maintenance->options = *options;
     maintenance->marked_sequence = journal_written_sequence(options->journal);
     atomic_init(&maintenance->synced_ns, now_ns(maintenance));
+    ballast_init(&maintenance->ballast, options->disk, options->ballast_bytes,
+                 options->reserve_bytes);
     look_at_space(maintenance);
-    if (threaded && pthread_create(&maintenance->thread, NULL, housekeep, maintenance) != 0) {
-        free(maintenance);
-        return STATUS_NO_MEMORY;
+    enum status status = threaded ? start_threads(maintenance) : STATUS_OK;
+    if (status != STATUS_OK) {
+        maintenance_close(maintenance);
+        return status;
     }
-    maintenance->threaded = threaded;
+    if (threaded)
+        journal_on_due(options->journal, on_segment_due, maintenance);
     *out_maintenance = maintenance;
     return STATUS_OK;
 }
@@ -229,10 +340,8 @@ void maintenance_close(struct maintenance *maintenance)
 {
     if (maintenance == NULL)
         return;
-    if (maintenance->threaded) {
-        atomic_store(&maintenance->closing, true);
-        journal_wake(maintenance->options.journal);
-        pthread_join(maintenance->thread, NULL);
-    }
+    journal_on_due(maintenance->options.journal, NULL, NULL);
+    worker_close(maintenance->dumper);
+    worker_close(maintenance->housekeeper);
     free(maintenance);
 }

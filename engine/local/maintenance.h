@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the store does without being asked: housekeeping makes the next journal segment ready, syncs
- * in interval mode, marks the journal once writers are idle, and watches the free disk space.
+ * What the store does without being asked. Housekeeping makes the next journal segment ready, syncs
+ * in interval mode, marks the journal once writers are idle, and watches the free disk space. The
+ * dump thread writes frozen memtables to tables.
  *
- * Threads: one housekeeping thread, or the caller of maintenance_run where there is none;
- * maintenance_writable and the figures: any.
+ * Threads: one for each of them, or the caller of maintenance_run where there is none;
+ * maintenance_unseal: the commit leader; maintenance_writable and the figures: any.
  */
 #ifndef KEYREST_ENGINE_LOCAL_MAINTENANCE_H
 #define KEYREST_ENGINE_LOCAL_MAINTENANCE_H
 
 #include "commit.h"
+#include "dump.h"
 
 struct maintenance_options {
     struct disk *disk;
     struct store *store;
     struct journal *journal;
     struct commit *commit;
+    struct dump *dump;
     uint64_t sync_interval_ms; /* 0: every group is synced by its leader */
     uint64_t segment_bytes;
     uint64_t reserve_bytes; /* puts are refused when less than this is free */
+    uint64_t ballast_bytes;
     struct event_sink events;
 };
 
@@ -29,8 +33,21 @@ MUST_CHECK enum status maintenance_open(const struct maintenance_options *option
                                         struct maintenance **out_maintenance);
 void maintenance_close(struct maintenance *maintenance); /* NULL is allowed */
 
-/* One round of housekeeping: does what is due now. */
+/* One round of everything: does what is due now. */
 void maintenance_run(struct maintenance *maintenance);
+
+/* There is a frozen memtable. Never waits. */
+void maintenance_wake_dump(struct maintenance *maintenance);
+
+/*
+ * A journal write or fdatasync failed: dumps all that was applied, and lets the journal go on
+ * without the failed frame. READ_ONLY until the next start when that fails, or when it was needed
+ * before within a minute.
+ */
+MUST_CHECK enum status maintenance_unseal(struct maintenance *maintenance);
+
+/* What is on the disk is not known any more, or cannot be kept: no writes until the next start. */
+void maintenance_give_up(struct maintenance *maintenance, const char *why);
 
 /* What a put would meet: OK, READ_ONLY, NO_SPACE, NO_MEMORY. Never waits. */
 enum status maintenance_writable(const struct maintenance *maintenance);

@@ -2,23 +2,33 @@
 /* The manifest's bytes, and the order of its replacement. */
 #include "manifest.h"
 
-#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../random.h"
 #include "checksum.h"
 
+/* On disk: this, a row for each table, then the checksum of all before it. */
 struct manifest_file {
     uint64_t magic;
     uint32_t format;
     uint32_t features; /* a bit that a program does not know: it must not open the store */
-    struct manifest body;
-    uint32_t table_count; /* table rows follow, before the checksum */
-    uint32_t zero;
-    uint64_t check; /* of all before it */
+    uint8_t uuid[FORMAT_UUID_BYTES];
+    uint64_t epoch;
+    uint64_t next_table_id;
+    uint64_t next_journal_id;
+    uint64_t flushed_sequence;
+    uint64_t durable_sequence;
+    uint64_t journal_first;
+    uint64_t journal_kept;
+    uint64_t table_count;
 };
+_Static_assert(sizeof(struct manifest_file) == 96, "on disk");
+_Static_assert(sizeof(struct manifest_table) == 32, "on disk");
 
-_Static_assert(sizeof(struct manifest_file) == 104, "on disk");
+static const size_t bytes_min = sizeof(struct manifest_file) + sizeof(uint64_t);
+
+/* ---- in memory ---- */
 
 void manifest_init(struct manifest *manifest)
 {
@@ -32,6 +42,13 @@ void manifest_init(struct manifest *manifest)
     random_fill(manifest->uuid, sizeof manifest->uuid);
 }
 
+void manifest_done(struct manifest *manifest)
+{
+    free(manifest->tables);
+    manifest->tables = NULL;
+    manifest->table_count = 0;
+}
+
 uint64_t manifest_new_epoch(void)
 {
     uint64_t epoch;
@@ -41,67 +58,179 @@ uint64_t manifest_new_epoch(void)
     return epoch;
 }
 
-static uint64_t file_check(const struct manifest_file *file)
+enum status manifest_copy(const struct manifest *manifest, struct manifest *out_copy)
 {
-    return checksum64(file, offsetof(struct manifest_file, check), 0);
+    struct manifest copy = *manifest;
+    copy.tables = calloc(manifest->table_count + 1, sizeof *copy.tables);
+    if (copy.tables == NULL)
+        return STATUS_NO_MEMORY;
+    if (manifest->table_count > 0)
+        memcpy(copy.tables, manifest->tables, manifest->table_count * sizeof *copy.tables);
+    *out_copy = copy;
+    return STATUS_OK;
+}
+
+enum status manifest_add(struct manifest *manifest, const struct manifest_table *table)
+{
+    struct manifest_table *grown =
+        realloc(manifest->tables, (manifest->table_count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return STATUS_NO_MEMORY;
+    manifest->tables = grown;
+    grown[manifest->table_count++] = *table;
+    return STATUS_OK;
+}
+
+static uint64_t row_of(const struct manifest *manifest, uint64_t table_id)
+{
+    uint64_t row = 0;
+    while (row < manifest->table_count && manifest->tables[row].identity.id != table_id)
+        row++;
+    return row;
+}
+
+bool manifest_lists(const struct manifest *manifest, uint64_t table_id)
+{
+    return row_of(manifest, table_id) < manifest->table_count;
+}
+
+void manifest_remove(struct manifest *manifest, uint64_t table_id)
+{
+    uint64_t row = row_of(manifest, table_id);
+    if (row == manifest->table_count)
+        return;
+    manifest->table_count--;
+    memmove(&manifest->tables[row], &manifest->tables[row + 1],
+            (manifest->table_count - row) * sizeof *manifest->tables);
+}
+
+/* ---- reading ---- */
+
+static enum status refuse(struct failure *failure, enum status status, const char *what)
+{
+    return failure_set(failure, status, FORMAT_MANIFEST_NAME ": offset 0: %s", what);
 }
 
 static enum status check_file(const struct manifest_file *file, size_t size,
                               struct failure *failure)
 {
-    if (size < sizeof *file)
-        return failure_set(failure, STATUS_CORRUPT_LOG,
-                           FORMAT_MANIFEST_NAME ": only %zu bytes at offset 0; restore the data "
-                                                "directory from a copy",
-                           size);
+    static const char damaged[] =
+        "its checksum or size differs, the file is damaged; restore the data directory from a copy";
+    if (size < bytes_min)
+        return refuse(failure, STATUS_CORRUPT_LOG, damaged);
     if (file->magic != FORMAT_MANIFEST_MAGIC)
-        return failure_set(failure, STATUS_FORMAT,
-                           FORMAT_MANIFEST_NAME ": offset 0: this is not a Keyrest manifest; point "
-                                                "--data at a Keyrest data directory");
+        return refuse(failure, STATUS_FORMAT,
+                      "this is not a Keyrest manifest; point --data at a Keyrest data directory");
     if (file->format > FORMAT_VERSION || file->features != 0)
         return failure_set(failure, STATUS_FORMAT,
                            FORMAT_MANIFEST_NAME ": offset 8: format %u features %x, this program "
                                                 "knows format %d; use a newer program",
                            file->format, file->features, FORMAT_VERSION);
-    if (file->check != file_check(file) || file->format != FORMAT_VERSION ||
-        file->table_count != 0 || size != sizeof *file)
-        return failure_set(failure, STATUS_CORRUPT_LOG,
-                           FORMAT_MANIFEST_NAME ": offset 0: its checksum differs, the file is "
-                                                "damaged; restore the data directory from a copy");
+    uint64_t check, check_offset = size - sizeof check;
+    memcpy(&check, (const unsigned char *)file + check_offset, sizeof check);
+    uint64_t rows = (size - bytes_min) / sizeof(struct manifest_table);
+    if (check != checksum64(file, check_offset, 0) || file->format != FORMAT_VERSION ||
+        file->table_count != rows || size != bytes_min + rows * sizeof(struct manifest_table))
+        return refuse(failure, STATUS_CORRUPT_LOG, damaged);
     return STATUS_OK;
+}
+
+static enum status read_file(struct disk *disk, unsigned char **out_bytes, size_t *out_size)
+{
+    struct disk_file *file;
+    enum status status = disk_open_file(disk, FORMAT_MANIFEST_NAME, &file);
+    if (status != STATUS_OK)
+        return status;
+    uint64_t bytes = 0;
+    status = disk_file_size(file, &bytes);
+    unsigned char *content = malloc(bytes + bytes_min);
+    if (status == STATUS_OK && content == NULL)
+        status = STATUS_NO_MEMORY;
+    size_t got = 0;
+    if (status == STATUS_OK)
+        status = disk_file_read(file, 0, content, bytes, &got);
+    disk_file_close(file);
+    if (status != STATUS_OK) {
+        free(content);
+        return status;
+    }
+    *out_bytes = content;
+    *out_size = got;
+    return STATUS_OK;
+}
+
+static enum status take_over(const struct manifest_file *file, struct manifest *out_manifest)
+{
+    struct manifest manifest = {
+        .epoch = file->epoch,
+        .next_table_id = file->next_table_id,
+        .next_journal_id = file->next_journal_id,
+        .flushed_sequence = file->flushed_sequence,
+        .durable_sequence = file->durable_sequence,
+        .journal_first = file->journal_first,
+        .journal_kept = file->journal_kept,
+        .table_count = file->table_count,
+        .tables = (struct manifest_table *)(file + 1),
+    };
+    memcpy(manifest.uuid, file->uuid, FORMAT_UUID_BYTES);
+    return manifest_copy(&manifest, out_manifest);
 }
 
 enum status manifest_read(struct disk *disk, struct manifest *out_manifest, struct failure *failure)
 {
-    struct disk_file *file;
-    enum status status = disk_open_file(disk, FORMAT_MANIFEST_NAME, &file);
+    AUTO_FREE unsigned char *bytes = NULL;
+    size_t size = 0;
+    enum status status = read_file(disk, &bytes, &size);
     if (status == STATUS_NOT_FOUND)
         return status;
-    struct {
-        struct manifest_file file;
-        unsigned char behind; /* a longer file is not ours */
-    } bytes;
-    size_t size = 0;
-    if (status == STATUS_OK) {
-        status = disk_file_read(file, 0, &bytes, sizeof bytes.file + 1, &size);
-        disk_file_close(file);
-    }
     if (status != STATUS_OK)
         return failure_set(failure, status, FORMAT_MANIFEST_NAME ": %s", status_text(status));
-    status = check_file(&bytes.file, size, failure);
-    if (status == STATUS_OK)
-        *out_manifest = bytes.file.body;
-    return status;
+    const struct manifest_file *file = (const struct manifest_file *)bytes;
+    status = check_file(file, size, failure);
+    if (status != STATUS_OK)
+        return status;
+    status = take_over(file, out_manifest);
+    return status == STATUS_OK ? status
+                               : failure_set(failure, status, "no memory for the manifest");
+}
+
+/* ---- writing ---- */
+
+static struct manifest_file file_of(const struct manifest *manifest)
+{
+    struct manifest_file file = {
+        .magic = FORMAT_MANIFEST_MAGIC,
+        .format = FORMAT_VERSION,
+        .epoch = manifest->epoch,
+        .next_table_id = manifest->next_table_id,
+        .next_journal_id = manifest->next_journal_id,
+        .flushed_sequence = manifest->flushed_sequence,
+        .durable_sequence = manifest->durable_sequence,
+        .journal_first = manifest->journal_first,
+        .journal_kept = manifest->journal_kept,
+        .table_count = manifest->table_count,
+    };
+    memcpy(file.uuid, manifest->uuid, FORMAT_UUID_BYTES);
+    return file;
+}
+
+static enum status write_content(struct disk_file *file, const struct manifest *manifest)
+{
+    struct manifest_file head = file_of(manifest);
+    uint64_t rows_bytes = manifest->table_count * sizeof *manifest->tables;
+    struct checksum_stream stream;
+    checksum_stream_begin(&stream, 0);
+    checksum_stream_add(&stream, &head, sizeof head);
+    checksum_stream_add(&stream, manifest->tables, rows_bytes);
+    uint64_t check = checksum_stream_end(&stream);
+    struct iovec pieces[] = {
+        {&head, sizeof head}, {manifest->tables, rows_bytes}, {&check, sizeof check}};
+    enum status status = disk_file_write(file, 0, pieces, COUNT_OF(pieces));
+    return status == STATUS_OK ? disk_file_sync(file) : status;
 }
 
 static enum status write_temporary(struct disk *disk, const struct manifest *manifest)
 {
-    struct manifest_file content = {
-        .magic = FORMAT_MANIFEST_MAGIC,
-        .format = FORMAT_VERSION,
-        .body = *manifest,
-    };
-    content.check = file_check(&content);
     enum status status = disk_remove(disk, FORMAT_MANIFEST_TEMPORARY);
     if (status != STATUS_OK && status != STATUS_NOT_FOUND)
         return status;
@@ -109,10 +238,7 @@ static enum status write_temporary(struct disk *disk, const struct manifest *man
     status = disk_create(disk, FORMAT_MANIFEST_TEMPORARY, &file);
     if (status != STATUS_OK)
         return status;
-    struct iovec piece = {&content, sizeof content};
-    status = disk_file_write(file, 0, &piece, 1);
-    if (status == STATUS_OK)
-        status = disk_file_sync(file);
+    status = write_content(file, manifest);
     disk_file_close(file);
     return status;
 }

@@ -26,11 +26,17 @@ struct block {
 };
 
 struct memtable {
-    struct budget *budget;  /* set at open, then constant */
+    /* set at open, then constant */
+    struct memtable_home *home;
+    struct budget *budget;
+    struct pin pin;
+    struct retired retired;
     _Atomic uint64_t bytes; /* written by the leader, read by anyone */
-    /* owned by the leader */
+    /* the leader's, constant once frozen */
     struct chunk *chunk; /* newest first */
     struct block *first, *last;
+    uint64_t count, record_bytes, journal_bytes;
+    uint64_t last_sequence; /* once frozen */
 };
 
 static void charge(struct memtable *memtable, uint64_t bytes)
@@ -50,17 +56,19 @@ static struct block *block_make(struct memtable *memtable)
     return block;
 }
 
-enum status memtable_open(struct budget *budget, struct memtable **out_memtable)
+enum status memtable_open(struct memtable_home *home, struct memtable **out_memtable)
 {
     struct memtable *memtable = calloc(1, sizeof *memtable);
     if (memtable == NULL)
         return STATUS_NO_MEMORY;
-    memtable->budget = budget;
+    memtable->home = home;
+    memtable->budget = home->budget;
     memtable->first = memtable->last = block_make(memtable);
     if (memtable->first == NULL) {
         free(memtable);
         return STATUS_NO_MEMORY;
     }
+    atomic_fetch_add_explicit(&home->alive, 1, memory_order_relaxed);
     *out_memtable = memtable;
     return STATUS_OK;
 }
@@ -90,7 +98,30 @@ void memtable_close(struct memtable *memtable)
         free(chunk);
     }
     budget_give(memtable->budget, memtable->bytes - large_bytes);
+    struct memtable_home *home = memtable->home;
     free(memtable);
+    atomic_fetch_sub_explicit(&home->alive, 1, memory_order_relaxed);
+    if (home->on_free != NULL)
+        home->on_free(home->on_free_context);
+}
+
+struct pin *memtable_pin(struct memtable *memtable)
+{
+    return &memtable->pin;
+}
+
+static void release(struct retired *retired)
+{
+    struct memtable *memtable =
+        (struct memtable *)((unsigned char *)retired - offsetof(struct memtable, retired));
+    if (pin_retire(&memtable->pin))
+        memtable_close(memtable);
+}
+
+void memtable_retire(struct memtable *memtable, struct reclaim *reclaim)
+{
+    memtable->retired = (struct retired){.release = release, .bytes = memtable_bytes(memtable)};
+    reclaim_retire(reclaim, &memtable->retired);
 }
 
 void *memtable_cut(struct memtable *memtable, uint64_t bytes)
@@ -130,6 +161,8 @@ void memtable_list(struct memtable *memtable, struct record *record)
         memtable->last = block = block->next;
     assert(block != NULL);
     block->records[block->count++] = record;
+    memtable->count++;
+    memtable->record_bytes += record_bytes(record);
     if (value_is_large(record)) /* charged since value_open */
         atomic_fetch_add_explicit(&memtable->bytes, value_of_record(record)->charged,
                                   memory_order_relaxed);
@@ -157,4 +190,42 @@ void memtable_rewind(struct memtable *memtable, struct memtable_mark mark)
 uint64_t memtable_bytes(const struct memtable *memtable)
 {
     return atomic_load_explicit(&memtable->bytes, memory_order_relaxed);
+}
+
+uint64_t memtable_record_bytes(const struct memtable *memtable)
+{
+    return memtable->record_bytes;
+}
+
+void memtable_note_journal(struct memtable *memtable, uint64_t bytes)
+{
+    memtable->journal_bytes += bytes;
+}
+
+uint64_t memtable_journal_bytes(const struct memtable *memtable)
+{
+    return memtable->journal_bytes;
+}
+
+void memtable_freeze(struct memtable *memtable, uint64_t last_sequence)
+{
+    memtable->last_sequence = last_sequence;
+}
+
+uint64_t memtable_last_sequence(const struct memtable *memtable)
+{
+    return memtable->last_sequence;
+}
+
+uint64_t memtable_count(const struct memtable *memtable)
+{
+    return memtable->count;
+}
+
+void memtable_records(const struct memtable *memtable, const struct record **out_records)
+{
+    for (const struct block *block = memtable->first; block != NULL; block = block->next) {
+        memcpy(out_records, block->records, block->count * sizeof *out_records);
+        out_records += block->count;
+    }
 }

@@ -3,7 +3,8 @@
  * The records of a span of sequences that no table holds yet. Small records are cut from chunks and
  * freed with them; large ones are values of their own. A memtable lists records, never entries.
  *
- * Threads: the commit leader (or recovery, alone); memtable_bytes: any.
+ * Threads: the commit leader (or recovery, alone) while it is active; memtable_bytes: any. Once it is
+ * frozen it is immutable and any thread that pins it, through a view, may read it.
  */
 #ifndef KEYREST_ENGINE_LOCAL_MEMTABLE_H
 #define KEYREST_ENGINE_LOCAL_MEMTABLE_H
@@ -12,14 +13,30 @@
 
 #include "../status.h"
 #include "budget.h"
+#include "pin.h"
+#include "reclaim.h"
 #include "record.h"
 
 struct memtable;
 
-MUST_CHECK enum status memtable_open(struct budget *budget, struct memtable **out_memtable);
+/* What all memtables of a store share. */
+struct memtable_home {
+    struct budget *budget;
+    _Atomic uint32_t alive;         /* memtables that are not freed yet */
+    void (*on_free)(void *context); /* one was freed: there is room again; may be NULL */
+    void *on_free_context;
+};
 
-/* Frees all records, large ones when their last reply is gone. After the grace period. */
-void memtable_close(struct memtable *memtable); /* NULL is allowed */
+MUST_CHECK enum status memtable_open(struct memtable_home *home, struct memtable **out_memtable);
+
+/* Frees all records, large ones when their last reply is gone. Who brings the pin to {0, RETIRED}
+ * calls it. NULL is allowed. */
+void memtable_close(struct memtable *memtable);
+
+struct pin *memtable_pin(struct memtable *memtable);
+
+/* Frees it after the grace period, once no view lists it. It is in no current view any more. */
+void memtable_retire(struct memtable *memtable, struct reclaim *reclaim);
 
 /*
  * Room for one record of `bytes` (a multiple of 8, at most MEMTABLE_CUT_BYTES_MAX). NULL: no memory.
@@ -44,5 +61,18 @@ void memtable_rewind(struct memtable *memtable, struct memtable_mark mark);
 
 /* Bytes of chunks, lists and large values. */
 uint64_t memtable_bytes(const struct memtable *memtable);
+
+/* Bytes of the listed records alone: how full it is. */
+uint64_t memtable_record_bytes(const struct memtable *memtable);
+
+/* Journal bytes that hold its records, as the leader notes them; and the last sequence, at freezing. */
+void memtable_note_journal(struct memtable *memtable, uint64_t bytes);
+uint64_t memtable_journal_bytes(const struct memtable *memtable);
+void memtable_freeze(struct memtable *memtable, uint64_t last_sequence);
+uint64_t memtable_last_sequence(const struct memtable *memtable);
+
+/* The records of a frozen memtable in the order of their sequences. */
+uint64_t memtable_count(const struct memtable *memtable);
+void memtable_records(const struct memtable *memtable, const struct record **out_records);
 
 #endif

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "journal_reader.h"
+#include "load.h"
 
 enum {
     COPY_BYTES = 1 << 20, /* payload of one frame of copies, unless one record is larger */
@@ -43,6 +44,14 @@ static enum status fail_at(struct replay *replay, enum status status, uint64_t i
 
 /* ---- replaying ---- */
 
+static enum status replay_record(struct store *store, const struct record *record)
+{
+    enum status status = store_replay(store, record);
+    if (status == STATUS_OK)
+        store_publish(store, record->sequence);
+    return status;
+}
+
 static enum status replay_records(struct replay *replay, const struct journal_frame *frame)
 {
     uint64_t position = 0, expected = frame->header.first_sequence;
@@ -56,7 +65,7 @@ static enum status replay_records(struct replay *replay, const struct journal_fr
         if (record->sequence != expected++)
             return STATUS_CORRUPT_LOG;
         if (record->sequence > replay->recovery->manifest->flushed_sequence)
-            status = store_replay(replay->recovery->store, record);
+            status = replay_record(replay->recovery->store, record);
         if (status != STATUS_OK)
             return status;
     }
@@ -75,6 +84,8 @@ static enum status replay_frame(struct replay *replay, const struct journal_fram
         if (status != STATUS_OK)
             return status;
     }
+    memtable_note_journal(replay->recovery->store->memtable, header->bytes);
+    store_freeze_if_full(replay->recovery->store);
     replay->last_sequence = header->last_sequence;
     replay->clean = (header->flags & FRAME_CLEAN) != 0;
     if (header->durable_sequence > replay->durable_sequence)
@@ -191,6 +202,7 @@ static enum status replay_one(struct replay *replay, struct chain_segment *found
         status = fail_at(replay, STATUS_CORRUPT_LOG, found->id, reader.offset,
                          "a frame is damaged, and later segments build on it; restore the journal "
                          "from a copy");
+    found->last_sequence = replay->last_sequence;
     journal_reader_done(&reader);
     return status;
 }
@@ -355,6 +367,8 @@ static enum status update_manifest(struct replay *replay, uint64_t next_journal_
     if (needs_new_epoch(replay)) /* a lost tail's sequences will be given out again */
         updated.epoch = manifest_new_epoch();
     updated.next_journal_id = next_journal_id;
+    if (updated.next_table_id <= replay->chain.table_id_max)
+        updated.next_table_id = replay->chain.table_id_max + 1;
     updated.durable_sequence = replay->kept_sequence;
     enum status status = manifest_write(replay->recovery->disk, &updated);
     if (status == STATUS_OK && updated.epoch != manifest->epoch)
@@ -371,21 +385,39 @@ static uint64_t staying_bytes(const struct replay *replay, const struct chain_se
     return found == replay->chain.last && replay->kept_end < bytes ? replay->kept_end : bytes;
 }
 
-static struct journal_options journal_options_of(const struct replay *replay)
+static enum status set_past(const struct replay *replay, struct journal_options *options)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < replay->chain.count && status == STATUS_OK; i++) {
+        const struct chain_segment *found = &replay->chain.segments[i];
+        if (found->id >= options->next_id)
+            options->next_id = found->id + 1;
+        if (!found->used)
+            continue;
+        status = past_segments_reserve(&options->past);
+        if (status == STATUS_OK)
+            past_segments_add(&options->past, (struct past_segment){
+                                                  .id = found->id,
+                                                  .last_sequence = found->last_sequence,
+                                                  .bytes = staying_bytes(replay, found),
+                                              });
+    }
+    return status;
+}
+
+static enum status open_journal(const struct replay *replay, struct journal **out_journal)
 {
     struct journal_options options = replay->recovery->journal;
     options.next_id = replay->recovery->manifest->next_journal_id;
-    for (size_t i = 0; i < replay->chain.count; i++) {
-        const struct chain_segment *found = &replay->chain.segments[i];
-        if (found->id >= options.next_id)
-            options.next_id = found->id + 1;
-        options.other_segments += found->used;
-        options.other_bytes += found->used ? staying_bytes(replay, found) : 0;
-    }
     /* Copies are written again: the numbering goes back to before them. */
     options.last_sequence = replay->kept_sequence;
     options.durable_sequence = replay->kept_sequence;
-    return options;
+    enum status status = set_past(replay, &options);
+    if (status == STATUS_OK)
+        status = journal_open(&options, out_journal);
+    if (status != STATUS_OK)
+        past_segments_done(&options.past);
+    return status;
 }
 
 /*
@@ -394,9 +426,8 @@ static struct journal_options journal_options_of(const struct replay *replay)
  */
 static enum status begin_journal(struct replay *replay, struct journal **out_journal)
 {
-    struct journal_options options = journal_options_of(replay);
     struct journal *journal;
-    enum status status = journal_open(&options, &journal);
+    enum status status = open_journal(replay, &journal);
     if (status != STATUS_OK)
         return status;
     uint64_t frames = replay->copy_bytes / COPY_BYTES * 2 + 2;
@@ -407,7 +438,7 @@ static enum status begin_journal(struct replay *replay, struct journal **out_jou
     if (status == STATUS_OK)
         status = write_copies(replay, journal);
     if (status == STATUS_OK)
-        status = update_manifest(replay, options.next_id + 1);
+        status = update_manifest(replay, journal_next_id(journal));
     if (status == STATUS_OK)
         status = journal_link(journal, replay->link);
     if (status != STATUS_OK) {
@@ -426,8 +457,8 @@ static void remove_strays(struct replay *replay)
     struct disk *disk = replay->recovery->disk;
     struct chain *chain = &replay->chain;
     enum status ignored = STATUS_OK;
-    for (size_t i = 0; i < chain->spare_count; i++)
-        ignored = disk_remove(disk, chain->spares[i]);
+    for (size_t i = 0; i < chain->stray_count; i++)
+        ignored = disk_remove(disk, chain->strays[i]);
     for (size_t i = 0; i < chain->count; i++) {
         char name[64];
         segment_name(chain->segments[i].id, name);
@@ -462,13 +493,35 @@ static enum status begin_journal_with_patience(struct replay *replay, struct jou
     }
 }
 
+static enum status load(struct replay *replay)
+{
+    struct recovery *recovery = replay->recovery;
+    struct load load = {
+        .disk = recovery->disk,
+        .manifest = recovery->manifest,
+        .store = recovery->store,
+        .closing = recovery->closing,
+        .bytes_done = &recovery->bytes_done,
+        .threads = recovery->threads,
+    };
+    uint64_t bytes = replay->chain.bytes;
+    for (uint64_t i = 0; i < recovery->manifest->table_count; i++)
+        bytes += recovery->manifest->tables[i].identity.bytes;
+    atomic_store(&recovery->bytes_to_do, bytes);
+    enum status status = load_tables(&load, replay->failure);
+    if (status == STATUS_OK)
+        store_publish(recovery->store, recovery->manifest->flushed_sequence);
+    return status;
+}
+
 enum status recovery_run(struct recovery *recovery, struct journal **out_journal,
                          struct failure *failure)
 {
     struct replay replay = {.recovery = recovery, .failure = failure};
     enum status status =
         chain_open(&replay.chain, recovery->disk, recovery->manifest, &recovery->failed, failure);
-    atomic_store(&recovery->bytes_to_do, replay.chain.bytes);
+    if (status == STATUS_OK)
+        status = load(&replay);
     if (status == STATUS_OK)
         status = replay_all(&replay);
     if (status == STATUS_OK)
@@ -478,7 +531,6 @@ enum status recovery_run(struct recovery *recovery, struct journal **out_journal
     if (status == STATUS_OK) {
         remove_strays(&replay);
         recovery->store->epoch = recovery->manifest->epoch;
-        store_publish(recovery->store, replay.last_sequence);
     } else if (failure->message[0] == '\0') {
         status = failure_set(failure, status, "recovery: %s", status_text(status));
     }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the files to a store that serves: replays the journal, decides what of its end may be cut,
- * makes sure that all that is kept is durable, and begins a fresh segment.
+ * From the files to a store that serves: loads the tables, replays the journal behind them, decides
+ * what of its end may be cut, makes sure that all that is kept is durable, and begins a fresh
+ * segment. What was replayed stays in memtables, and where it is in the journal; they are dumped as
+ * any others.
  *
  * A frame may be cut only above every durable_sequence that the manifest or any valid frame states;
  * missing or damaged frames below it are corruption, and the store does not open.
@@ -23,6 +25,7 @@ struct recovery {
     struct store *store;            /* empty; filled */
     struct journal_options journal; /* ids and sequences are filled in */
     const atomic_bool *closing;     /* raised: give up with CANCELLED */
+    unsigned threads;               /* for loading tables */
     bool patient;                   /* a full disk: wait for room instead of NO_SPACE */
     struct event_sink events;
     /* where damage was found: set with the failure, else empty */

@@ -2,19 +2,34 @@
 /* Finding, judging and applying versions. */
 #include "store.h"
 
+#include <stdlib.h>
+
+#include "reply.h"
 #include "value.h"
 
-enum status store_init(struct store *store, uint64_t memory_bytes_max, struct stats *stats,
-                       const struct time_source *time, bool threaded)
+enum { MEMTABLE_JOURNAL_BYTES_MAX = 256 << 20 };
+
+/* ---- opening and closing ---- */
+
+enum status store_init(struct store *store, uint64_t memory_bytes_max, uint64_t memtable_bytes_max,
+                       struct stats *stats, const struct time_source *time, bool threaded)
 {
-    *store = (struct store){.budget = {.limit = memory_bytes_max}, .stats = stats, .time = time};
+    memset(store, 0, sizeof *store);
+    store->budget.limit = memory_bytes_max;
+    store->memtable_bytes_max = memtable_bytes_max;
+    store->stats = stats;
+    store->time = time;
+    store->memtables.budget = &store->budget;
+    slots_init(&store->slots);
     enum status status = reclaim_open(threaded, &store->reclaim);
     if (status == STATUS_OK)
         status = entry_pool_open(&store->budget, &store->entries);
     if (status == STATUS_OK)
         status = keymap_open(store->reclaim, &store->budget, &store->keymap);
     if (status == STATUS_OK)
-        status = memtable_open(&store->budget, &store->memtable);
+        status = memtable_open(&store->memtables, &store->memtable);
+    if (status == STATUS_OK)
+        status = views_init(&store->views, store->reclaim, store->memtable);
     if (status != STATUS_OK)
         store_done(store);
     return status;
@@ -22,23 +37,92 @@ enum status store_init(struct store *store, uint64_t memory_bytes_max, struct st
 
 void store_done(struct store *store)
 {
-    memtable_close(store->memtable);
-    /* Before the keymap: slot arrays that wait for their readers charge its counters. */
+    if (store->time == NULL)
+        return;
+    bool listed = store->views.reclaim != NULL;
+    /* Before the views: what waits for its readers is still pinned by old ones. Before the keymap:
+     * slot arrays that wait charge its counters. */
     reclaim_close(store->reclaim);
+    views_done(&store->views);
+    if (!listed)
+        memtable_close(store->memtable);
     keymap_close(store->keymap);
     entry_pool_close(store->entries);
-    *store = (struct store){0};
+    slots_done(&store->slots);
+    memset(store, 0, sizeof *store);
 }
 
-/* Inside an epoch section. NULL: no live version. */
-static const struct record *find_live(struct store *store, uint64_t hash, struct bytes key,
-                                      int64_t now_ms)
+/* ---- reading ---- */
+
+/* Where a key's newest version was found. */
+struct found {
+    const struct record *record; /* in memory, until the epoch section ends; NULL: not there */
+    struct table *table;         /* pinned; NULL: not in a table */
+    uint64_t offset;
+};
+
+/* Inside an epoch section. False: no version at all. */
+static bool find(struct store *store, uint64_t hash, struct bytes key, struct found *out_found)
 {
     struct entry *entry = keymap_find(store->keymap, hash, key);
     if (entry == NULL)
-        return NULL;
-    const struct record *record = entry_record(entry);
-    return record_is_live(record, now_ms) ? record : NULL;
+        return false;
+    uint64_t place = entry_place(entry);
+    *out_found = (struct found){0};
+    if (place_is_record(place)) {
+        out_found->record = place_record(place);
+        return true;
+    }
+    out_found->table = slots_table(&store->slots, place_slot(place));
+    out_found->offset = place_offset(place);
+    pin_take(&out_found->table->pin);
+    return true;
+}
+
+static void unpin(struct table *table)
+{
+    if (pin_drop(&table->pin))
+        table_close(table);
+}
+
+/* A checked copy from a pinned table, outside of any section: the disk may have to be read. */
+static enum status copy_from_table(struct store *store, const struct found *found, struct bytes key,
+                                   bool with_value, struct record **out_copy)
+{
+    struct record head;
+    enum status status = table_head(found->table, found->offset, &head);
+    if (status == STATUS_OK) {
+        uint64_t bytes = reply_bytes(&head, with_value);
+        struct record *copy = reply_open(&store->budget, bytes);
+        if (copy == NULL)
+            return STATUS_NO_MEMORY;
+        status = table_read(found->table, found->offset, &head, bytes, copy);
+        if (status == STATUS_OK && !reply_is_valid(copy, key, with_value))
+            status = STATUS_CORRUPT;
+        if (status == STATUS_OK)
+            *out_copy = copy;
+        else
+            reply_close(copy);
+    }
+    if (status == STATUS_CORRUPT)
+        atomic_store_explicit(&found->table->damaged, true, memory_order_relaxed);
+    return status;
+}
+
+static enum status get_from_table(struct store *store, const struct found *found, struct bytes key,
+                                  int64_t now_ms, bool with_value, struct engine_item *out_item)
+{
+    struct record *copy;
+    enum status status = copy_from_table(store, found, key, with_value, &copy);
+    unpin(found->table);
+    if (status != STATUS_OK)
+        return status;
+    if (!record_is_live(copy, now_ms)) {
+        reply_close(copy);
+        return STATUS_NOT_FOUND;
+    }
+    *out_item = reply_item(copy, store->epoch, with_value);
+    return STATUS_OK;
 }
 
 enum status store_get(struct store *store, struct bytes key, bool with_value,
@@ -46,37 +130,113 @@ enum status store_get(struct store *store, struct bytes key, bool with_value,
 {
     uint64_t hash = keymap_hash(store->keymap, key);
     int64_t now_ms = store->time->wall_ms(store->time);
+    struct found found;
+    enum status status = STATUS_NOT_FOUND;
     reclaim_enter(store->reclaim);
-    const struct record *record = find_live(store, hash, key, now_ms);
-    enum status status =
-        record == NULL ? STATUS_NOT_FOUND
-                       : value_reply(&store->budget, record, store->epoch, with_value, out_item);
+    bool any = find(store, hash, key, &found);
+    if (any && found.record != NULL && record_is_live(found.record, now_ms))
+        status = value_reply(&store->budget, found.record, store->epoch, with_value, out_item);
     reclaim_leave(store->reclaim);
+    if (any && found.table != NULL)
+        status = get_from_table(store, &found, key, now_ms, with_value, out_item);
     return status;
 }
 
-enum status store_version(struct store *store, uint64_t hash, struct bytes key, int64_t now_ms,
-                          uint64_t *out_sequence)
+void store_touch(struct store *store, uint64_t hash, struct bytes key)
 {
+    struct found found;
     reclaim_enter(store->reclaim);
-    const struct record *record = find_live(store, hash, key, now_ms);
-    bool valid = record == NULL || record_head_is_valid(record, record_bytes(record));
-    uint64_t sequence = record != NULL ? record->sequence : 0;
+    bool any = find(store, hash, key, &found);
     reclaim_leave(store->reclaim);
-    if (!valid)
+    struct record *copy;
+    if (!any || found.table == NULL)
+        return;
+    if (copy_from_table(store, &found, key, false, &copy) == STATUS_OK)
+        reply_close(copy);
+    unpin(found.table);
+}
+
+/* ---- judging ---- */
+
+static enum status current_of_record(const struct record *record, int64_t now_ms,
+                                     struct store_current *out_current)
+{
+    if (!record_head_is_valid(record, record_bytes(record)))
         return STATUS_CORRUPT;
-    *out_sequence = sequence;
+    bool live = record_is_live(record, now_ms);
+    *out_current = (struct store_current){live, live ? record->sequence : 0};
     return STATUS_OK;
+}
+
+/* Whether the version must be read: the leader knows from the entry whether it may have expired. */
+static bool must_be_read(struct store *store, uint64_t hash, struct bytes key, bool exact)
+{
+    const struct entry *entry = keymap_find(store->keymap, hash, key);
+    return exact || (entry->flags & ENTRY_EXPIRES) != 0;
+}
+
+enum status store_current(struct store *store, uint64_t hash, struct bytes key, int64_t now_ms,
+                          bool exact, struct store_current *out_current)
+{
+    struct found found;
+    enum status status = STATUS_OK;
+    *out_current = (struct store_current){0};
+    reclaim_enter(store->reclaim);
+    bool any = find(store, hash, key, &found);
+    bool read = any && found.table != NULL && must_be_read(store, hash, key, exact);
+    if (any && found.record != NULL)
+        status = current_of_record(found.record, now_ms, out_current);
+    reclaim_leave(store->reclaim);
+    if (!any || found.table == NULL)
+        return status;
+    struct record *copy = NULL;
+    if (read)
+        status = copy_from_table(store, &found, key, false, &copy);
+    unpin(found.table);
+    if (read && status == STATUS_OK)
+        status = current_of_record(copy, now_ms, out_current);
+    else if (!read)
+        out_current->present = true; /* what stands in a table is a put */
+    reply_close(copy);
+    return status;
+}
+
+/* ---- applying ---- */
+
+void store_table_live(struct table *table, uint64_t record_bytes)
+{
+    atomic_fetch_add_explicit(&table->live_records, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&table->live_bytes, record_bytes, memory_order_relaxed);
+}
+
+void store_table_dead(struct table *table, uint64_t record_bytes)
+{
+    atomic_fetch_sub_explicit(&table->live_records, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&table->live_bytes, record_bytes, memory_order_relaxed);
+}
+
+/* The version at `place` is not the newest any more. Whether it was a put. In an epoch section. */
+static bool displace(struct store *store, uint64_t place, uint32_t record_bytes)
+{
+    if (place == 0)
+        return false;
+    if (place_is_record(place))
+        return place_record(place)->type == RECORD_PUT;
+    store_table_dead(slots_table(&store->slots, place_slot(place)), record_bytes);
+    return true;
 }
 
 bool store_apply(struct store *store, uint64_t hash, struct record *record, struct entry *spare)
 {
     memtable_list(store->memtable, record);
     uint64_t before;
+    reclaim_enter(store->reclaim);
     struct entry *entry = keymap_put(store->keymap, hash, record_key(record), spare,
-                                     (uint64_t)(uintptr_t)record, &before);
+                                     place_of_record(record), &before);
+    bool was_put = displace(store, before, entry->record_bytes);
+    reclaim_leave(store->reclaim);
     entry->record_bytes = (uint32_t)record_bytes(record);
-    bool was_put = before != 0 && ((const struct record *)before)->type == RECORD_PUT;
+    entry->flags = record->expires_ms != 0 ? ENTRY_EXPIRES : 0;
     bool is_put = record->type == RECORD_PUT;
     if (is_put != was_put)
         atomic_fetch_add_explicit(&store->keys, is_put ? 1 : UINT64_MAX, memory_order_relaxed);
@@ -120,4 +280,84 @@ enum status store_replay(struct store *store, const struct record *record)
     if (!store_apply(store, hash, copy, spare))
         entry_pool_give(store->entries, spare);
     return STATUS_OK;
+}
+
+enum status store_freeze(struct store *store)
+{
+    struct memtable *fresh;
+    enum status status = memtable_open(&store->memtables, &fresh);
+    if (status != STATUS_OK)
+        return status;
+    memtable_freeze(store->memtable, store_sequence(store));
+    status = views_change(&store->views, &(struct view_change){.added_memtable = fresh});
+    if (status != STATUS_OK) {
+        memtable_close(fresh);
+        return status;
+    }
+    store->memtable = fresh;
+    atomic_store_explicit(&store->memtable_is_full, false, memory_order_relaxed);
+    return STATUS_OK;
+}
+
+bool store_freeze_if_full(struct store *store)
+{
+    bool full = memtable_record_bytes(store->memtable) >= store->memtable_bytes_max ||
+                memtable_journal_bytes(store->memtable) >= MEMTABLE_JOURNAL_BYTES_MAX;
+    atomic_store_explicit(&store->memtable_is_full, full, memory_order_relaxed);
+    return full && store_has_room(store) && store_freeze(store) == STATUS_OK;
+}
+
+/* ---- tables ---- */
+
+enum status store_load(struct store *store, struct table *table, const struct table_entry *loaded)
+{
+    uint64_t hash = keymap_hash(store->keymap, loaded->key);
+    enum status status = keymap_reserve(store->keymap, hash);
+    if (status != STATUS_OK)
+        return status;
+    struct entry *entry = entry_pool_take(store->entries, loaded->key);
+    if (entry == NULL) {
+        keymap_unreserve(store->keymap, hash);
+        return STATUS_NO_MEMORY;
+    }
+    entry->record_bytes = loaded->record_bytes;
+    entry->flags = loaded->expires_ms != 0 ? ENTRY_EXPIRES : 0;
+    uint64_t before;
+    keymap_put(store->keymap, hash, loaded->key, entry,
+               place_of_position(table->slot, loaded->offset), &before);
+    store_table_live(table, loaded->record_bytes);
+    atomic_fetch_add_explicit(&store->keys, 1, memory_order_relaxed);
+    return STATUS_OK;
+}
+
+/* After the grace period: no section can load a place in it any more. */
+static void release_table(struct retired *retired)
+{
+    struct table *table =
+        (struct table *)((unsigned char *)retired - offsetof(struct table, retired));
+    slots_leave(table->slots, table->slot);
+    if (pin_retire(&table->pin))
+        table_close(table);
+}
+
+enum status store_join_table(struct store *store, struct table *table)
+{
+    enum status status = slots_join(&store->slots, table);
+    if (status != STATUS_OK)
+        return status;
+    table->slots = &store->slots;
+    struct view_change change = {.added_tables = &table, .added_table_count = 1};
+    status = views_change(&store->views, &change);
+    if (status != STATUS_OK)
+        slots_leave(&store->slots, table->slot);
+    return status;
+}
+
+void store_leave_table(struct store *store, struct table *table)
+{
+    struct view_change change = {.removed_tables = &table, .removed_table_count = 1};
+    if (views_change(&store->views, &change) != STATUS_OK)
+        return;
+    table->retired = (struct retired){.release = release_table};
+    reclaim_retire(store->reclaim, &table->retired);
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store as memory knows it: every key's entry and the records behind them. Commit and recovery
- * apply records here; readers find them without waiting.
+ * The store as memory knows it: every key's entry, and the memtables and tables that hold what the
+ * entries' places name. Commit and recovery apply records here; dump and compaction move places;
+ * readers find versions without waiting.
  *
- * Threads: store_get, store_version: any. store_apply, store_replay: the commit leader, or recovery
- * before there is one.
+ * Threads: store_get, store_touch: any. store_current, store_apply, store_freeze_if_full: the commit
+ * leader, or recovery before there is one. store_load, store_join_table, store_leave_table:
+ * dump, compaction, recovery.
  */
 #ifndef KEYREST_ENGINE_LOCAL_STORE_H
 #define KEYREST_ENGINE_LOCAL_STORE_H
@@ -16,6 +18,10 @@
 #include "keymap.h"
 #include "memtable.h"
 #include "reclaim.h"
+#include "slots.h"
+#include "view.h"
+
+enum { STORE_MEMTABLES_MAX = 5 }; /* active, frozen and not yet freed: beyond it writers wait */
 
 struct store {
     /* set at open, then constant */
@@ -25,27 +31,49 @@ struct store {
     struct reclaim *reclaim;
     struct entry_pool *entries;
     struct keymap *keymap;
-    struct memtable *memtable;
+    uint64_t memtable_bytes_max;
+    /* synchronise themselves */
+    struct slots slots;
+    struct views views;
+    struct memtable_home memtables;
+    /* the leader's */
+    struct memtable *memtable; /* the active one */
     /* set by recovery before anyone reads */
     uint64_t epoch;
     /* atomic: written by the leader after applying (release), read by anyone (acquire) */
     _Atomic uint64_t sequence;
     _Atomic uint64_t keys; /* with a put as newest version */
+    atomic_bool memtable_is_full;
 };
 
 /* `stats` and `time` are borrowed until close. `threaded`: with a reclaimer thread. */
 MUST_CHECK enum status store_init(struct store *store, uint64_t memory_bytes_max,
-                                  struct stats *stats, const struct time_source *time,
-                                  bool threaded);
+                                  uint64_t memtable_bytes_max, struct stats *stats,
+                                  const struct time_source *time, bool threaded);
 void store_done(struct store *store); /* zero and half-built stores too */
 
-/* NOT_FOUND, CORRUPT, NO_MEMORY. Never waits. */
+/* ---- reading ---- */
+
+/* NOT_FOUND, CORRUPT, NO_MEMORY. Never waits for anyone but the disk. */
 MUST_CHECK enum status store_get(struct store *store, struct bytes key, bool with_value,
                                  struct engine_item *out_item);
 
-/* The sequence of the key's live version, 0 when there is none. CORRUPT: its head is damaged. */
-MUST_CHECK enum status store_version(struct store *store, uint64_t hash, struct bytes key,
-                                     int64_t now_ms, uint64_t *out_sequence);
+/* Reads the key's newest version for nothing but having its page in memory afterwards. */
+void store_touch(struct store *store, uint64_t hash, struct bytes key);
+
+struct store_current {
+    bool present;      /* a live version */
+    uint64_t sequence; /* its sequence; 0 when absent, or when it was not asked for */
+};
+
+/*
+ * What a condition is judged against. `exact` false: the sequence is not asked for, and a version
+ * in a table need not be read. CORRUPT: its head is damaged.
+ */
+MUST_CHECK enum status store_current(struct store *store, uint64_t hash, struct bytes key,
+                                     int64_t now_ms, bool exact, struct store_current *out_current);
+
+/* ---- applying ---- */
 
 /*
  * Makes a sealed record the newest version of its key and lists it in the memtable, under
@@ -55,6 +83,40 @@ bool store_apply(struct store *store, uint64_t hash, struct record *record, stru
 
 /* Copies a checked record from the journal and applies it. NO_MEMORY. */
 MUST_CHECK enum status store_replay(struct store *store, const struct record *record);
+
+/* Makes a new memtable the active one if the old one is full and may be frozen. True: it did. */
+bool store_freeze_if_full(struct store *store);
+
+/* The same without looking how full it is. NO_MEMORY. */
+MUST_CHECK enum status store_freeze(struct store *store);
+
+/* Whether a writer may queue: false while the active memtable is full and none can be begun. */
+static inline bool store_has_room(const struct store *store)
+{
+    return !atomic_load_explicit(&store->memtable_is_full, memory_order_relaxed) ||
+           atomic_load_explicit(&store->memtables.alive, memory_order_relaxed) <
+               STORE_MEMTABLES_MAX;
+}
+
+/* ---- tables ---- */
+
+/* Makes the place of `key` a position in `table`, for the key's first time: recovery. NO_MEMORY. */
+MUST_CHECK enum status store_load(struct store *store, struct table *table,
+                                  const struct table_entry *entry);
+
+/* Gives the table a slot and lists it in the view. NO_MEMORY: it is still the caller's. */
+MUST_CHECK enum status store_join_table(struct store *store, struct table *table);
+
+/*
+ * Takes the table out of the view and frees it and its slot after the grace period, once no older
+ * view lists it. No key's place names it any more. Its file stays. Without memory for a new view it
+ * stays listed, which costs nothing but itself.
+ */
+void store_leave_table(struct store *store, struct table *table);
+
+/* One more of the table's records is some key's newest version, or is that no more. */
+void store_table_live(struct table *table, uint64_t record_bytes);
+void store_table_dead(struct table *table, uint64_t record_bytes);
 
 static inline uint64_t store_sequence(const struct store *store)
 {

@@ -4,14 +4,7 @@
 
 #include <assert.h>
 
-enum { REPLY_CHARGED_BYTES = 16 << 10 }; /* smaller copies are bounded by the connections */
-
-/* A charged copy: the charge travels in front of the bytes. */
-struct charged_reply {
-    struct budget *budget;
-    uint64_t charged;
-    unsigned char data[];
-};
+#include "reply.h"
 
 static size_t allocation_bytes(size_t key_bytes, size_t meta_bytes, size_t capacity)
 {
@@ -114,13 +107,6 @@ void value_retire(struct value *value)
 
 /* ---- replies ---- */
 
-static void release_charged(void *owner)
-{
-    struct charged_reply *reply = owner;
-    budget_give(reply->budget, reply->charged);
-    free(reply);
-}
-
 static void release_pinned(void *owner)
 {
     struct value *value = owner;
@@ -128,73 +114,37 @@ static void release_pinned(void *owner)
         value_close(value);
 }
 
-static unsigned char *copy_open(struct budget *budget, size_t bytes, struct engine_item *item)
-{
-    if (bytes < REPLY_CHARGED_BYTES) {
-        item->owner = malloc(bytes > 0 ? bytes : 1);
-        item->release = free;
-        return item->owner;
-    }
-    struct charged_reply *reply = malloc(sizeof *reply + bytes);
-    if (reply == NULL)
-        return NULL;
-    *reply = (struct charged_reply){budget, sizeof *reply + bytes};
-    budget_force(budget, reply->charged); /* reads go on when writes are refused */
-    item->owner = reply;
-    item->release = release_charged;
-    return reply->data;
-}
-
-static enum status reply_by_copy(struct budget *budget, const struct record *record,
-                                 bool with_value, struct engine_item *item)
-{
-    size_t value_bytes = with_value ? record->value_bytes : 0;
-    size_t bytes = record->meta_bytes + value_bytes;
-    if (bytes > 0) {
-        unsigned char *copy = copy_open(budget, bytes, item);
-        if (copy == NULL)
-            return STATUS_NO_MEMORY;
-        memcpy(copy, record->data + record->key_bytes, bytes);
-        item->meta.data = copy;
-        if (with_value)
-            item->value.data = copy + record->meta_bytes;
-    }
-    if (with_value && !record_value_is_valid(record, item->value))
-        return STATUS_CORRUPT;
-    return STATUS_OK;
-}
-
-static void reply_by_pin(const struct record *record, struct engine_item *item)
+static struct engine_item pinned_item(const struct record *record, uint64_t epoch)
 {
     struct value *value = value_of_record(record);
     pin_take(&value->pin);
-    item->owner = value;
-    item->release = release_pinned;
-    item->meta = record_meta(record);
-    item->value = record_value(record);
+    return (struct engine_item){
+        .version = {epoch, record->sequence},
+        .modified_ms = record->modified_ms,
+        .expires_ms = record->expires_ms,
+        .meta = record_meta(record),
+        .value = record_value(record),
+        .release = release_pinned,
+        .owner = value,
+    };
 }
 
 enum status value_reply(struct budget *budget, const struct record *record, uint64_t epoch,
                         bool with_value, struct engine_item *out_item)
 {
-    if (!record_head_is_valid(record, record_bytes(record)))
-        return STATUS_CORRUPT;
-    struct engine_item item = {
-        .version = {epoch, record->sequence},
-        .modified_ms = record->modified_ms,
-        .expires_ms = record->expires_ms,
-        .meta = {NULL, record->meta_bytes},
-        .value = {NULL, record->value_bytes},
-    };
     if (with_value && value_is_large(record)) {
-        reply_by_pin(record, &item);
-    } else {
-        enum status status = reply_by_copy(budget, record, with_value, &item);
-        if (status != STATUS_OK) {
-            engine_item_done(&item);
-            return status;
-        }
+        *out_item = pinned_item(record, epoch);
+        return STATUS_OK;
     }
-    *out_item = item;
+    uint64_t bytes = reply_bytes(record, with_value);
+    struct record *copy = reply_open(budget, bytes);
+    if (copy == NULL)
+        return STATUS_NO_MEMORY;
+    memcpy(copy, record, bytes);
+    if (!reply_is_valid(copy, record_key(record), with_value)) {
+        reply_close(copy);
+        return STATUS_CORRUPT;
+    }
+    *out_item = reply_item(copy, epoch, with_value);
     return STATUS_OK;
 }

@@ -55,6 +55,8 @@ struct engine_options trial_options(const struct trial *trial, bool lazy)
     options.value_bytes_max = VALUE_BYTES_MAX;
     options.memory_bytes_max = 256 << 20;
     options.journal_segment_bytes = 0; /* as small as it goes */
+    options.memtable_bytes = 600;
+    options.ballast_bytes = 0;
     options.reserve_bytes = 0;
     options.time = &trial->time.source;
     return options;

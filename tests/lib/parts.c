@@ -18,12 +18,27 @@ static void set_defaults(struct parts_options *options)
 {
     if (options->memory_bytes == 0)
         options->memory_bytes = 1 << 30;
+    if (options->memtable_bytes == 0)
+        options->memtable_bytes = 1 << 30;
     if (options->segment_bytes == 0)
         options->segment_bytes = 20 << 20;
     if (options->queue_bytes_max == 0)
         options->queue_bytes_max = 32 << 20;
     if (options->rotate_wait_ms == 0)
         options->rotate_wait_ms = 10000;
+}
+
+static enum status unseal(void *context)
+{
+    struct parts *parts = context;
+    return parts->maintenance != NULL ? maintenance_unseal(parts->maintenance) : STATUS_READ_ONLY;
+}
+
+static void on_frozen(void *context)
+{
+    struct parts *parts = context;
+    if (parts->maintenance != NULL)
+        maintenance_wake_dump(parts->maintenance);
 }
 
 static void open_commit(struct parts *parts)
@@ -41,13 +56,25 @@ static void open_commit(struct parts *parts)
         .sync = !parts->options.lazy,
         .queue_bytes_max = parts->options.queue_bytes_max,
         .rotate_wait_ns = parts->options.rotate_wait_ms * 1000000,
+        .unseal = unseal,
+        .on_frozen = on_frozen,
+        .context = parts,
     };
     check(commit_open(&commit, &parts->commit));
+    catalog_init(&parts->catalog, parts->disk, &parts->manifest);
+    struct dump_options dump = {
+        .store = &parts->store,
+        .journal = parts->journal,
+        .catalog = &parts->catalog,
+        .lazy = parts->options.lazy,
+    };
+    check(dump_open(&dump, &parts->dump));
     struct maintenance_options maintenance = {
         .disk = parts->disk,
         .store = &parts->store,
         .journal = parts->journal,
         .commit = parts->commit,
+        .dump = parts->dump,
         .sync_interval_ms = parts->options.lazy ? 20 : 0,
         .segment_bytes = parts->options.segment_bytes,
     };
@@ -60,8 +87,8 @@ enum status parts_recover(struct parts *parts, struct failure *failure)
     static const atomic_bool not_closing;
     parts->disk = held_disk_open(parts->path);
     parts->stats = stats_open();
-    check(store_init(&parts->store, parts->options.memory_bytes, parts->stats, time_source_system(),
-                     true));
+    check(store_init(&parts->store, parts->options.memory_bytes, parts->options.memtable_bytes,
+                     parts->stats, time_source_system(), true));
     enum status status = manifest_read(parts->disk, &parts->manifest, failure);
     if (status == STATUS_NOT_FOUND) {
         manifest_init(&parts->manifest);
@@ -79,6 +106,7 @@ enum status parts_recover(struct parts *parts, struct failure *failure)
                     .time = time_source_system(),
                     .stats = parts->stats},
         .closing = &not_closing,
+        .threads = 1,
     };
     memcpy(recovery.journal.uuid, parts->manifest.uuid, FORMAT_UUID_BYTES);
     status = recovery_run(&recovery, &parts->journal, failure);
@@ -108,13 +136,17 @@ void parts_stop(struct parts *parts)
     maintenance_close(parts->maintenance);
     reclaim_run(parts->store.reclaim);
     check_accounts(&parts->store);
-    commit_close(parts->commit);
-    journal_close(parts->journal);
     store_done(&parts->store);
+    commit_close(parts->commit);
+    dump_close(parts->dump);
+    journal_close(parts->journal);
+    catalog_done(&parts->catalog);
+    manifest_done(&parts->manifest);
     disk_close(parts->disk);
     stats_close(parts->stats);
     parts->maintenance = NULL;
     parts->commit = NULL;
+    parts->dump = NULL;
     parts->journal = NULL;
 }
 

@@ -15,6 +15,7 @@ struct parts_options {
     bool lazy;
     bool no_housekeeping;     /* no thread: segments are made by journal_prepare() alone */
     uint64_t memory_bytes;    /* (1 GiB) */
+    uint64_t memtable_bytes;  /* (1 GiB: nothing is dumped) */
     uint64_t segment_bytes;   /* (20 MiB) */
     uint64_t queue_bytes_max; /* (32 MiB) */
     uint64_t rotate_wait_ms;  /* (10 s) */
@@ -28,6 +29,8 @@ struct parts {
     struct stats *stats;
     struct store store;
     struct journal *journal;
+    struct catalog catalog;
+    struct dump *dump;
     struct engine_limits limits;
     struct commit *commit;
     struct maintenance *maintenance;

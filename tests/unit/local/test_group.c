@@ -9,12 +9,22 @@ struct fixture {
     struct group *group;
 };
 
+static enum status stay_sealed(void *context)
+{
+    (void)context;
+    return STATUS_READ_ONLY;
+}
+
 static void begin(struct fixture *fixture)
 {
     parts_open(&fixture->parts, &(struct parts_options){.no_housekeeping = true});
-    assert_int_equal(
-        group_open(&fixture->parts.store, fixture->parts.journal, true, &fixture->group),
-        STATUS_OK);
+    struct group_options options = {
+        .store = &fixture->parts.store,
+        .journal = fixture->parts.journal,
+        .sync = true,
+        .unseal = stay_sealed,
+    };
+    assert_int_equal(group_open(&options, &fixture->group), STATUS_OK);
 }
 
 static void end(struct fixture *fixture)

@@ -2,6 +2,8 @@
 /* What the journal's writer puts on disk and its reader gives back, over a simulated disk. */
 #include <unistd.h>
 
+#include <semaphore.h>
+
 #include "../../../engine/local/journal.h"
 #include "../../../engine/local/journal_reader.h"
 #include "../../lib/crash_disk.h"
@@ -322,6 +324,11 @@ static void *rotate_with_patience(void *context)
     return NULL;
 }
 
+static void post(void *context)
+{
+    sem_post(context);
+}
+
 static void a_waiting_leader_wakes_housekeeping_and_is_woken(void **state)
 {
     (void)state;
@@ -329,8 +336,11 @@ static void a_waiting_leader_wakes_housekeeping_and_is_woken(void **state)
     begin(&fixture, false);
     write_durable(&fixture, 1, 10);
     struct threads threads = {.count = 0};
+    sem_t due;
+    sem_init(&due, 0, 0);
+    journal_on_due(fixture.journal, post, &due);
     threads_start(&threads, rotate_with_patience, &fixture);
-    journal_wait_due(fixture.journal, UINT64_C(60000000000), true);
+    sem_wait(&due);
     assert_true(journal_prepare_is_due(fixture.journal));
     assert_int_equal(journal_prepare(fixture.journal), STATUS_OK);
     threads_join(&threads);

@@ -6,13 +6,15 @@
 
 struct fixture {
     struct budget budget;
+    struct memtable_home home;
     struct memtable *memtable;
 };
 
 static void begin(struct fixture *fixture)
 {
     *fixture = (struct fixture){.budget = {.limit = UINT64_MAX}};
-    assert_int_equal(memtable_open(&fixture->budget, &fixture->memtable), STATUS_OK);
+    fixture->home.budget = &fixture->budget;
+    assert_int_equal(memtable_open(&fixture->home, &fixture->memtable), STATUS_OK);
 }
 
 static void end(struct fixture *fixture)

@@ -24,7 +24,7 @@ static const struct time_source fake_time = {fake_monotonic_ns, fake_wall_ms};
 static void begin(struct store *store)
 {
     fake_ms = 1000;
-    assert_int_equal(store_init(store, 64 << 20, NULL, &fake_time, false), STATUS_OK);
+    assert_int_equal(store_init(store, 64 << 20, 64 << 20, NULL, &fake_time, false), STATUS_OK);
     store->epoch = 99;
 }
 
@@ -63,11 +63,12 @@ static void check_absent(struct store *store, const char *key)
 {
     struct engine_item item;
     assert_int_equal(store_get(store, bytes_of(key), true, &item), STATUS_NOT_FOUND);
-    uint64_t sequence = 7;
-    assert_int_equal(store_version(store, keymap_hash(store->keymap, bytes_of(key)), bytes_of(key),
-                                   fake_ms, &sequence),
+    struct store_current current = {.sequence = 7};
+    assert_int_equal(store_current(store, keymap_hash(store->keymap, bytes_of(key)), bytes_of(key),
+                                   fake_ms, true, &current),
                      STATUS_OK);
-    assert_int_equal(sequence, 0);
+    assert_false(current.present);
+    assert_int_equal(current.sequence, 0);
 }
 
 static void the_newest_version_counts(void **state)
@@ -147,7 +148,7 @@ static void a_limit_below_the_data_does_not_stop_a_replay(void **state)
 {
     (void)state;
     struct store store;
-    assert_int_equal(store_init(&store, 1, NULL, &fake_time, false), STATUS_OK);
+    assert_int_equal(store_init(&store, 1, 64 << 20, NULL, &fake_time, false), STATUS_OK);
     store.epoch = 99;
     replay(&store, make(RECORD_PUT, "small", 100, 1, 0));
     replay(&store, make(RECORD_PUT, "large", 1 << 20, 2, 0));
@@ -162,15 +163,15 @@ static void damage_in_memory_is_told(void **state)
     struct store store;
     begin(&store);
     replay(&store, make(RECORD_PUT, "a", 10, 1, 0));
-    uint64_t hash = keymap_hash(store.keymap, bytes_of("a")), sequence = 7;
+    uint64_t hash = keymap_hash(store.keymap, bytes_of("a"));
+    struct store_current current;
     struct record *record = (struct record *)(uintptr_t)atomic_load(
         &keymap_find(store.keymap, hash, bytes_of("a"))->place);
     record->modified_ms++;
     struct engine_item item;
     assert_int_equal(store_get(&store, bytes_of("a"), true, &item), STATUS_CORRUPT);
-    assert_int_equal(store_version(&store, hash, bytes_of("a"), fake_ms, &sequence),
+    assert_int_equal(store_current(&store, hash, bytes_of("a"), fake_ms, true, &current),
                      STATUS_CORRUPT);
-    assert_int_equal(sequence, 7);
     store_done(&store);
 }
 

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening every table, then merging ranges of keys side by side. */
+#include "load.h"
+
+#include <stdlib.h>
+
+#include "merge.h"
+
+enum {
+    THREAD_RECORDS_MIN = 100000, /* fewer are not worth a thread */
+    LOOK_UP_EVERY = 4096,        /* records between two looks at `closing` */
+};
+
+/* One range of keys. */
+struct range {
+    struct load *load;
+    const struct view *view;
+    struct bytes from, until; /* `until` empty: to the end */
+    pthread_t thread;
+    bool started;
+    enum status status;
+    const struct table *failed; /* whose index could not be read */
+};
+
+static enum status open_tables(struct load *load, struct failure *failure)
+{
+    for (uint64_t i = 0; i < load->manifest->table_count; i++) {
+        const struct manifest_table *listing = &load->manifest->tables[i];
+        struct table *table;
+        enum status status =
+            table_open(load->disk, load->manifest->uuid, &listing->identity, &table, failure);
+        if (status != STATUS_OK)
+            return status;
+        atomic_init(&table->settled, true);
+        atomic_init(&table->tombstones_were_kept, (listing->flags & MANIFEST_TOMBSTONES_KEPT) != 0);
+        status = store_join_table(load->store, table);
+        if (status != STATUS_OK) {
+            table_close(table);
+            return failure_set(failure, status, "no memory to open the tables");
+        }
+    }
+    return STATUS_OK;
+}
+
+static bool range_ends_before(const struct range *range, struct bytes key)
+{
+    return range->until.size > 0 && bytes_compare(key, range->until) >= 0;
+}
+
+static void count_progress(struct range *range, uint64_t *bytes)
+{
+    atomic_fetch_add_explicit(range->load->bytes_done, *bytes, memory_order_relaxed);
+    *bytes = 0;
+}
+
+static enum status load_merged(struct range *range, struct merge *merge)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = 0;; i++) {
+        const struct table_entry *entry;
+        struct table *table;
+        enum status status = merge_next(merge, &entry, &table);
+        if (status == STATUS_NOT_FOUND ||
+            (status == STATUS_OK && range_ends_before(range, entry->key)))
+            break;
+        if (status == STATUS_OK && i % LOOK_UP_EVERY == 0 && atomic_load(range->load->closing))
+            status = STATUS_CANCELLED;
+        if (status == STATUS_OK && entry->type == RECORD_PUT)
+            status = store_load(range->load->store, table, entry);
+        if (status != STATUS_OK)
+            return status;
+        bytes += entry->record_bytes;
+        if (i % LOOK_UP_EVERY == 0)
+            count_progress(range, &bytes);
+    }
+    count_progress(range, &bytes);
+    return STATUS_OK;
+}
+
+static void *load_range(void *context)
+{
+    struct range *range = context;
+    struct merge merge;
+    range->status = merge_open(&merge, range->view->tables, range->view->table_count, range->from);
+    if (range->status == STATUS_OK)
+        range->status = load_merged(range, &merge);
+    range->failed = merge.failed;
+    merge_close(&merge);
+    return NULL;
+}
+
+static uint64_t record_count(const struct view *view)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < view->table_count; i++)
+        count += view->tables[i]->properties->records;
+    return count;
+}
+
+static int compare_keys(const void *left, const void *right)
+{
+    const struct bytes *a = left, *b = right;
+    return bytes_compare(*a, *b);
+}
+
+/* Cuts the keys into `count` ranges of about as many index blocks. NO_MEMORY. */
+static enum status cut_ranges(struct range *ranges, size_t count, const struct view *view)
+{
+    size_t blocks = 0, at = 0;
+    for (size_t i = 0; i < view->table_count; i++)
+        blocks += view->tables[i]->properties->blocks;
+    AUTO_FREE struct bytes *keys = calloc(blocks + 1, sizeof *keys);
+    if (keys == NULL)
+        return STATUS_NO_MEMORY;
+    for (size_t i = 0; i < view->table_count; i++)
+        for (uint32_t block = 0; block < view->tables[i]->properties->blocks; block++)
+            keys[at++] = table_block_key(view->tables[i], block);
+    qsort(keys, blocks, sizeof *keys, compare_keys);
+    for (size_t i = 1; i < count; i++)
+        ranges[i].from = ranges[i - 1].until = keys[blocks * i / count];
+    return STATUS_OK;
+}
+
+/* The first range is this thread's own, and what no thread could be had for. */
+static void run_ranges(struct range *ranges, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        ranges[i].started = pthread_create(&ranges[i].thread, NULL, load_range, &ranges[i]) == 0;
+    for (size_t i = 0; i < count; i++)
+        if (!ranges[i].started)
+            load_range(&ranges[i]);
+    for (size_t i = 1; i < count; i++)
+        if (ranges[i].started)
+            pthread_join(ranges[i].thread, NULL);
+}
+
+static enum status tell_failure(const struct range *range, struct failure *failure)
+{
+    if (range->status == STATUS_CORRUPT && range->failed != NULL)
+        return failure_set(failure, STATUS_CORRUPT_LOG,
+                           "%s: offset %" PRIu64 ": an index block is damaged; restore the data "
+                           "directory from a copy",
+                           range->failed->file->name, range->failed->records_end);
+    return failure_set(failure, range->status, "loading the tables: %s",
+                       status_text(range->status));
+}
+
+static enum status load_view(struct load *load, const struct view *view, struct failure *failure)
+{
+    uint64_t records = record_count(view);
+    size_t count = load->threads;
+    if (count > records / THREAD_RECORDS_MIN + 1)
+        count = records / THREAD_RECORDS_MIN + 1;
+    struct range ranges[LOAD_THREADS_MAX] = {{0}};
+    for (size_t i = 0; i < count; i++)
+        ranges[i] = (struct range){.load = load, .view = view};
+    enum status status = keymap_expect(load->store->keymap, records);
+    if (status == STATUS_OK)
+        status = cut_ranges(ranges, count, view);
+    if (status != STATUS_OK)
+        return failure_set(failure, status, "no memory for the keys");
+    run_ranges(ranges, count);
+    for (size_t i = 0; i < count; i++)
+        if (ranges[i].status != STATUS_OK)
+            return tell_failure(&ranges[i], failure);
+    return STATUS_OK;
+}
+
+enum status load_tables(struct load *load, struct failure *failure)
+{
+    enum status status = open_tables(load, failure);
+    if (status != STATUS_OK)
+        return status;
+    const struct view *view = views_pin(&load->store->views);
+    status = view->table_count > 0 ? load_view(load, view, failure) : STATUS_OK;
+    view_unpin(view);
+    return status;
+}
