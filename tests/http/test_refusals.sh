@@ -90,6 +90,26 @@ memory_that_is_used_up() {
 }
 promise "with the memory used up reads and deletes go on, and puts after them" memory_that_is_used_up
 
+a_full_disk_stops_only_growth() {
+    if [ "$(df --output=avail -B1G "$work" | tail -1)" -ge 1000 ]; then
+        skip "this disk has more free room than can be reserved"; return
+    fi
+    server_start_ready --data "$work/full"
+    request PUT /keys/a --data-binary kept
+    server_end
+    server_start_ready --data "$work/full" --reserve-bytes 1024GiB
+    request PUT /keys/b --data-binary more
+    expect_problem 507 disk-full; expect_match Retry-After "$(header Retry-After)" '^[1-9]'
+    request GET /livez; expect_status 200
+    request GET '/readyz?verbose'; expect_status 200; expect_match "the writable check" "$(<"$work/body")" '\[-\]writable'
+    request GET /keys/a; expect_body kept
+    request DELETE /keys/a; expect_status 204
+    request GET /keys/a; expect_status 404
+    expect_log 'level=warn .*disk'
+    server_end
+}
+promise "a full disk stops only growth" a_full_disk_stops_only_growth
+
 states_are_told() {
     server_start --engine 'memory:?state=loading'
     request GET /livez; expect_status 200
