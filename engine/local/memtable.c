@@ -5,11 +5,12 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "value.h"
 
 enum {
-    CHUNK_BYTES = 1 << 20,
+    CHUNK_BYTES = (1 << 20) - 16, /* with its head: 1 MiB */
     BLOCK_BYTES = 16 << 10,
 };
 
@@ -43,6 +44,23 @@ static void charge(struct memtable *memtable, uint64_t bytes)
 {
     budget_force(memtable->budget, bytes);
     atomic_fetch_add_explicit(&memtable->bytes, bytes, memory_order_relaxed);
+}
+
+/* Pages of their own, so that a freed memtable goes back to the system at once: an allocator would
+ * keep them, scattered among what lives longer. NULL: no memory. */
+static struct chunk *chunk_make(struct memtable *memtable)
+{
+    struct chunk *chunk =
+        mmap(NULL, sizeof *chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (chunk == MAP_FAILED)
+        return NULL;
+    charge(memtable, sizeof *chunk);
+    return chunk;
+}
+
+static void chunk_free(struct chunk *chunk)
+{
+    munmap(chunk, sizeof *chunk);
 }
 
 static struct block *block_make(struct memtable *memtable)
@@ -95,7 +113,7 @@ void memtable_close(struct memtable *memtable)
     }
     for (struct chunk *chunk = memtable->chunk, *previous; chunk != NULL; chunk = previous) {
         previous = chunk->previous;
-        free(chunk);
+        chunk_free(chunk);
     }
     budget_give(memtable->budget, memtable->bytes - large_bytes);
     struct memtable_home *home = memtable->home;
@@ -129,13 +147,12 @@ void *memtable_cut(struct memtable *memtable, uint64_t bytes)
     assert(bytes % FORMAT_RECORD_ALIGNMENT == 0 && bytes <= MEMTABLE_CUT_BYTES_MAX);
     struct chunk *chunk = memtable->chunk;
     if (chunk == NULL || CHUNK_BYTES - chunk->used < bytes) {
-        chunk = malloc(sizeof *chunk);
+        chunk = chunk_make(memtable);
         if (chunk == NULL)
             return NULL;
         chunk->previous = memtable->chunk;
         chunk->used = 0;
         memtable->chunk = chunk;
-        charge(memtable, sizeof *chunk);
     }
     void *cut = chunk->data + chunk->used;
     chunk->used += bytes;
@@ -181,7 +198,7 @@ void memtable_rewind(struct memtable *memtable, struct memtable_mark mark)
         memtable->chunk = chunk->previous;
         budget_give(memtable->budget, sizeof *chunk);
         atomic_fetch_sub_explicit(&memtable->bytes, sizeof *chunk, memory_order_relaxed);
-        free(chunk);
+        chunk_free(chunk);
     }
     if (mark.chunk != NULL)
         memtable->chunk->used = mark.used;
