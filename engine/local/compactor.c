@@ -173,7 +173,7 @@ static void tell(struct compactor *compactor, enum status status, uint64_t ns)
               atomic_load(&compactor->progress.bytes_after));
 }
 
-static void run_job(struct compactor *compactor, enum victims_mode mode)
+static enum status run_job(struct compactor *compactor, enum victims_mode mode)
 {
     const struct time_source *time = time_of(compactor);
     uint64_t begun = time->monotonic_ns(time);
@@ -187,6 +187,7 @@ static void run_job(struct compactor *compactor, enum victims_mode mode)
     if (atomic_load(&compactor->progress.files_before) > 0 || status != STATUS_OK)
         tell(compactor, status, time->monotonic_ns(time) - begun);
     end_job(compactor, status);
+    return status;
 }
 
 /* ---- what is due ---- */
@@ -216,17 +217,23 @@ static bool take_job(struct compactor *compactor, bool due, enum victims_mode *o
     return any;
 }
 
-void compactor_run_due(struct compactor *compactor)
+bool compactor_run_due(struct compactor *compactor)
 {
     enum victims_mode mode;
-    if (take_job(compactor, is_due(compactor), &mode))
-        run_job(compactor, mode);
+    return take_job(compactor, is_due(compactor), &mode) && run_job(compactor, mode) == STATUS_OK;
+}
+
+void compactor_wake(struct compactor *compactor)
+{
+    if (compactor != NULL)
+        worker_wake(compactor->worker);
 }
 
 static uint64_t run_worker(void *context)
 {
     struct compactor *compactor = context;
-    compactor_run_due(compactor);
+    while (compactor_run_due(compactor) && !atomic_load(&compactor->closing))
+        continue;
     uint64_t wait_ms =
         compactor->retry_ms > 0 ? compactor->retry_ms : compactor->options.interval_ms;
     return wait_ms * NS_PER_MS;

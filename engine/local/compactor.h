@@ -29,8 +29,11 @@ MUST_CHECK enum status compactor_open(const struct compactor_options *options, b
 /* Gives up a running one, within a moment. NULL is allowed. */
 void compactor_close(struct compactor *compactor);
 
-/* Runs what is due or asked for, to its end. */
-void compactor_run_due(struct compactor *compactor);
+/* Runs what is due or asked for, to its end. False: there was nothing, or it failed. */
+bool compactor_run_due(struct compactor *compactor);
+
+/* There may be something due: a table has come. Never waits. NULL is allowed. */
+void compactor_wake(struct compactor *compactor);
 
 /* As the face's calls. */
 MUST_CHECK enum status compactor_start(struct compactor *compactor, uint64_t *out_id);

@@ -45,7 +45,7 @@ struct local {
     struct dump *dump;
     struct commit *commit;
     struct maintenance *maintenance;
-    struct compactor *compactor;
+    _Atomic(struct compactor *) compactor; /* the dump thread looks for it earlier: NULL */
     uint64_t recovery_ms;
     struct failure failure;
     _Atomic enum engine_state state; /* LOADING, then READY or UNUSABLE */
@@ -399,6 +399,12 @@ static enum status open_dump(struct local *local)
     return dump_open(&dump, &local->dump);
 }
 
+static void on_dumped(void *context)
+{
+    struct local *local = context;
+    compactor_wake(atomic_load(&local->compactor));
+}
+
 static enum status open_maintenance(struct local *local)
 {
     struct maintenance_options maintenance = {
@@ -411,6 +417,8 @@ static enum status open_maintenance(struct local *local)
         .segment_bytes = local->options.journal_segment_bytes,
         .reserve_bytes = local->options.reserve_bytes,
         .ballast_bytes = local->options.ballast_bytes,
+        .on_dumped = on_dumped,
+        .context = local,
         .events = local->events,
     };
     return maintenance_open(&maintenance, local->threaded, &local->maintenance);
@@ -444,7 +452,11 @@ static enum status open_compactor(struct local *local)
         .on_uncertain = on_uncertain,
         .context = local,
     };
-    return compactor_open(&options, local->threaded, &local->compactor);
+    struct compactor *compactor;
+    enum status status = compactor_open(&options, local->threaded, &compactor);
+    if (status == STATUS_OK)
+        atomic_store(&local->compactor, compactor);
+    return status;
 }
 
 static enum status start_writers(struct local *local)
@@ -625,6 +637,7 @@ static enum status open_parts(struct local *local, struct failure *failure)
 
 static void close_writers(struct local *local)
 {
+    maintenance_stop(local->maintenance); /* first: its dumps wake the compactor */
     compactor_close(local->compactor);
     maintenance_close(local->maintenance);
     if (state_of(local) == ENGINE_READY) {

@@ -248,9 +248,9 @@ static void housekeep(struct maintenance *maintenance)
 static void dump_frozen(struct maintenance *maintenance)
 {
     enum status status;
-    do
-        status = dump_oldest(maintenance->options.dump);
-    while (status == STATUS_OK);
+    while ((status = dump_oldest(maintenance->options.dump)) == STATUS_OK)
+        if (maintenance->options.on_dumped != NULL)
+            maintenance->options.on_dumped(maintenance->options.context);
     if (status == STATUS_NOT_FOUND) {
         maintenance->dump_retry_ms = 0;
         journal_trim(maintenance->options.journal);
@@ -336,12 +336,17 @@ enum status maintenance_open(const struct maintenance_options *options, bool thr
     return STATUS_OK;
 }
 
-void maintenance_close(struct maintenance *maintenance)
+void maintenance_stop(struct maintenance *maintenance)
 {
     if (maintenance == NULL)
         return;
     journal_on_due(maintenance->options.journal, NULL, NULL);
-    worker_close(maintenance->dumper);
-    worker_close(maintenance->housekeeper);
+    worker_close(TAKE(maintenance->dumper));
+    worker_close(TAKE(maintenance->housekeeper));
+}
+
+void maintenance_close(struct maintenance *maintenance)
+{
+    maintenance_stop(maintenance);
     free(maintenance);
 }

@@ -23,6 +23,8 @@ struct maintenance_options {
     uint64_t segment_bytes;
     uint64_t reserve_bytes; /* puts are refused when less than this is free */
     uint64_t ballast_bytes;
+    void (*on_dumped)(void *context); /* a table has come; must not block */
+    void *context;
     struct event_sink events;
 };
 
@@ -32,6 +34,9 @@ struct maintenance;
 MUST_CHECK enum status maintenance_open(const struct maintenance_options *options, bool threaded,
                                         struct maintenance **out_maintenance);
 void maintenance_close(struct maintenance *maintenance); /* NULL is allowed */
+
+/* Ends the threads; the other calls still answer. NULL is allowed. */
+void maintenance_stop(struct maintenance *maintenance);
 
 /* One round of everything: does what is due now. */
 void maintenance_run(struct maintenance *maintenance);
