@@ -356,6 +356,17 @@ static enum status queue_and_wait(struct commit *commit, struct request *request
     return request->body.status;
 }
 
+/* A group that found no journal segment in time was not begun: its members ask again. */
+static enum status queue_until_done(struct commit *commit, struct request *request,
+                                    const struct engine_context *context)
+{
+    enum status status;
+    do
+        status = queue_and_wait(commit, request, context);
+    while (status == STATUS_BUSY && waited_enough(commit, context) == STATUS_OK);
+    return status;
+}
+
 /* ---- preparing ---- */
 
 static enum status check(const struct commit *commit, const struct engine_operation *operations,
@@ -476,7 +487,7 @@ enum status commit_submit(struct commit *commit, struct engine_operation *operat
     sem_init(&request.wake, 0, 0);
     status = prepare(commit, &request.body);
     if (status == STATUS_OK)
-        status = queue_and_wait(commit, &request, context);
+        status = queue_until_done(commit, &request, context);
     sem_destroy(&request.wake);
     finish(commit, &request.body, status);
     count_refusal(commit, status);

@@ -57,7 +57,8 @@ struct journal {
     /* guarded by mutex */
     struct held_segment *active;
     struct segment *ready;
-    bool wanted; /* the leader needs a segment, however much of the active one is left */
+    bool no_space; /* making the next segment failed for want of room: waiting for it is no use */
+    bool wanted;   /* the leader needs a segment, however much of the active one is left */
     uint64_t next_id;
     struct past_segments past;
 };
@@ -283,16 +284,15 @@ static enum status prepare_alone(struct journal *journal)
 {
     if (has_ready(journal))
         return STATUS_OK;
-    struct segment *segment;
+    struct segment *segment = NULL;
     enum status status = make_next(journal, journal->options.segment_bytes, &segment);
-    if (status != STATUS_OK)
-        return status;
     pthread_mutex_lock(&journal->mutex);
     journal->ready = segment;
-    journal->wanted = false;
+    journal->no_space = status == STATUS_NO_SPACE;
+    journal->wanted = journal->wanted && segment == NULL;
     pthread_cond_signal(&journal->ready_cond);
     pthread_mutex_unlock(&journal->mutex);
-    return STATUS_OK;
+    return status;
 }
 
 enum status journal_prepare(struct journal *journal)
@@ -392,10 +392,10 @@ static enum status wait_for_ready_locked(struct journal *journal, uint64_t deadl
         if (journal->on_due != NULL)
             journal->on_due(journal->on_due_context);
     }
-    while (journal->ready == NULL)
+    while (journal->ready == NULL && !journal->no_space)
         if (pthread_cond_timedwait(&journal->ready_cond, &journal->mutex, &deadline) != 0)
             return STATUS_BUSY;
-    return STATUS_OK;
+    return journal->ready != NULL ? STATUS_OK : STATUS_NO_SPACE;
 }
 
 static void tell_rotation(struct journal *journal)

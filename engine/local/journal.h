@@ -89,7 +89,7 @@ uint64_t journal_room(const struct journal *journal);
 
 /*
  * Takes the ready segment as the active one; waits for it until `deadline_ns`, then BUSY and
- * nothing has changed. IO: sealed.
+ * nothing has changed. NO_SPACE: it could not be made, likewise. IO: sealed.
  */
 MUST_CHECK enum status journal_rotate(struct journal *journal, uint64_t deadline_ns);
 
