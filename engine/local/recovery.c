@@ -420,6 +420,31 @@ static enum status open_journal(const struct replay *replay, struct journal **ou
     return status;
 }
 
+/* ---- cleaning up: what cannot be removed now costs space until another start ---- */
+
+static void remove_segment(struct replay *replay, uint64_t id)
+{
+    char name[64];
+    segment_name(id, name);
+    enum status ignored = disk_remove(replay->recovery->disk, name);
+    (void)ignored;
+}
+
+/* Before anything is made: starts that fail again and again must not fill the disk. */
+static void remove_unused(struct replay *replay)
+{
+    struct chain *chain = &replay->chain;
+    enum status ignored = STATUS_OK;
+    for (size_t i = 0; i < chain->stray_count; i++)
+        ignored = disk_remove(replay->recovery->disk, chain->strays[i]);
+    for (size_t i = 0; i < chain->count; i++)
+        if (!chain->segments[i].linked)
+            remove_segment(replay, chain->segments[i].id);
+    (void)ignored;
+}
+
+/* ---- beginning ---- */
+
 /*
  * Copies first, then the manifest with a new epoch if one is due, the LINK last: a crash before the
  * LINK leaves the fresh segment unused and the old one as it was.
@@ -442,29 +467,22 @@ static enum status begin_journal(struct replay *replay, struct journal **out_jou
     if (status == STATUS_OK)
         status = journal_link(journal, replay->link);
     if (status != STATUS_OK) {
+        uint64_t id = journal_next_id(journal) - 1;
         journal_close(journal);
+        remove_segment(replay, id);
         return status;
     }
     *out_journal = journal;
     return STATUS_OK;
 }
 
-/* ---- cleaning up ---- */
-
-/* Strays cost space, nothing else: what cannot be removed now is removed at another start. */
-static void remove_strays(struct replay *replay)
+static void remove_replaced(struct replay *replay)
 {
-    struct disk *disk = replay->recovery->disk;
     struct chain *chain = &replay->chain;
     enum status ignored = STATUS_OK;
-    for (size_t i = 0; i < chain->stray_count; i++)
-        ignored = disk_remove(disk, chain->strays[i]);
-    for (size_t i = 0; i < chain->count; i++) {
-        char name[64];
-        segment_name(chain->segments[i].id, name);
-        if (!chain->segments[i].used)
-            ignored = disk_remove(disk, name);
-    }
+    for (size_t i = 0; i < chain->count; i++)
+        if (chain->segments[i].linked && !chain->segments[i].used)
+            remove_segment(replay, chain->segments[i].id);
     if (chain->last != NULL && chain->last->used && replay->kept_end < chain->last->segment->bytes)
         ignored = disk_file_truncate(chain->last->segment->file, replay->kept_end);
     (void)ignored;
@@ -526,10 +544,12 @@ enum status recovery_run(struct recovery *recovery, struct journal **out_journal
         status = replay_all(&replay);
     if (status == STATUS_OK)
         status = plan_copies(&replay);
-    if (status == STATUS_OK)
-        status = begin_journal_with_patience(&replay, out_journal);
     if (status == STATUS_OK) {
-        remove_strays(&replay);
+        remove_unused(&replay);
+        status = begin_journal_with_patience(&replay, out_journal);
+    }
+    if (status == STATUS_OK) {
+        remove_replaced(&replay);
         recovery->store->epoch = recovery->manifest->epoch;
     } else if (failure->message[0] == '\0') {
         status = failure_set(failure, status, "recovery: %s", status_text(status));

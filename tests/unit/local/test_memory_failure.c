@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine without memory: the first, second, ... allocation of a call fails until the call runs
+ * without a failure. Each time it says so, nothing has changed, nothing is lost and nothing stays
+ * charged. Linked with --wrap, so that the sanitizers' allocators stay in place and find leaks.
+ */
+#include "../../../engine/local/local.h"
+#include "../../../engine/stats.h"
+#include "../../lib/test.h"
+
+/* ---- the allocator ---- */
+
+static size_t left; /* allocations that go well before one fails */
+static bool armed, failed;
+
+static bool must_fail(void)
+{
+    if (!armed || left-- > 0)
+        return false;
+    armed = false;
+    failed = true;
+    return true;
+}
+
+#define WRAP(name, parameters, arguments, may_fail)                                                \
+    void *__real_##name parameters;                                                                \
+    void *__wrap_##name parameters;                                                                \
+    void *__wrap_##name parameters                                                                 \
+    {                                                                                              \
+        return (may_fail) && must_fail() ? NULL : __real_##name arguments;                         \
+    }
+
+/* A thread's epoch record is exempt: without one it cannot read, and the process ends. */
+enum { EPOCH_RECORD_BYTES_MAX = 512 };
+
+WRAP(malloc, (size_t size), (size), true)
+WRAP(calloc, (size_t count, size_t size), (count, size), true)
+WRAP(realloc, (void *pointer, size_t size), (pointer, size), true)
+WRAP(aligned_alloc, (size_t alignment, size_t size), (alignment, size),
+     size > EPOCH_RECORD_BYTES_MAX)
+
+static void arm(size_t successes)
+{
+    left = successes;
+    failed = false;
+    armed = true;
+}
+
+/* Whether an allocation has failed since arm(). */
+static bool disarm(void)
+{
+    armed = false;
+    return failed;
+}
+
+/* ---- an engine in one thread ---- */
+
+struct fixture {
+    char *path;
+    uint64_t interval_ms; /* 0: always durable */
+    struct engine *engine;
+};
+
+enum { VALUE_BYTES_MAX = 200000, BATCH = 3 };
+
+static enum status open_engine(struct fixture *fixture)
+{
+    struct engine_options options = engine_options_default();
+    options.url = "file:";
+    options.value_bytes_max = VALUE_BYTES_MAX;
+    options.batch_operations_max = BATCH;
+    options.journal_segment_bytes = 1;
+    options.reserve_bytes = 0;
+    options.durability_interval_ms = fixture->interval_ms;
+    struct failure failure = {0};
+    struct disk *disk;
+    enum status status = disk_open(fixture->path, &disk, &failure);
+    if (status == STATUS_OK)
+        status = local_open(&options, disk, false, &fixture->engine, &failure);
+    return status;
+}
+
+static void begin(struct fixture *fixture, uint64_t interval_ms)
+{
+    *fixture = (struct fixture){.path = test_directory_make(), .interval_ms = interval_ms};
+    assert_int_equal(open_engine(fixture), STATUS_OK);
+}
+
+static void end(struct fixture *fixture)
+{
+    engine_close(fixture->engine);
+    test_directory_remove(fixture->path);
+}
+
+static uint64_t inflight(struct fixture *fixture)
+{
+    return stats_read(engine_stats(fixture->engine), STATS_inflight);
+}
+
+static uint64_t sequence(struct fixture *fixture)
+{
+    struct engine_health health;
+    engine_health(fixture->engine, &health);
+    return health.sequence;
+}
+
+static enum status open_value(struct fixture *fixture, const char *key, size_t size, int fill,
+                              struct engine_operation *out_put)
+{
+    struct engine_value *value = NULL;
+    enum status status =
+        engine_value_open(fixture->engine, bytes_of(key), bytes_of("meta"), size / 2, &value);
+    if (status == STATUS_OK)
+        status = engine_value_grow(fixture->engine, &value, size);
+    if (status != STATUS_OK) {
+        engine_value_close(fixture->engine, value);
+        return status;
+    }
+    memset(value->data, fill, size);
+    value->size = size;
+    *out_put = (struct engine_operation){.type = ENGINE_PUT, .key = bytes_of(key), .value = value};
+    return STATUS_OK;
+}
+
+static enum status commit(struct fixture *fixture, struct engine_operation *operations,
+                          uint32_t count)
+{
+    struct engine_context patience = {UINT64_MAX, NULL};
+    enum status status = engine_commit(fixture->engine, operations, count, &patience);
+    for (uint32_t i = 0; i < count; i++)
+        engine_value_close(fixture->engine, operations[i].value);
+    return status;
+}
+
+static void check_value(struct fixture *fixture, const char *key, size_t size, int fill)
+{
+    struct engine_item item;
+    assert_int_equal(engine_get(fixture->engine, bytes_of(key), &item), STATUS_OK);
+    assert_int_equal(item.value.size, size);
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(((const unsigned char *)item.value.data)[i], fill);
+    engine_item_done(&item);
+}
+
+static void check_absent(struct fixture *fixture, const char *key)
+{
+    struct engine_item item;
+    assert_int_equal(engine_head(fixture->engine, bytes_of(key), &item), STATUS_NOT_FOUND);
+}
+
+/* ---- promises ---- */
+
+static void a_put_is_applied_or_refused(struct fixture *fixture, size_t size)
+{
+    char key[32];
+    for (size_t at = 0;; at++) {
+        struct engine_operation put;
+        snprintf(key, sizeof key, "%zu bytes, %zu", size, at);
+        uint64_t before = sequence(fixture);
+        arm(at);
+        enum status status = open_value(fixture, key, size, 'a', &put);
+        if (status == STATUS_OK)
+            status = commit(fixture, &put, 1);
+        bool some_failed = disarm();
+        assert_int_equal(inflight(fixture), 0);
+        if (status == STATUS_OK) {
+            check_value(fixture, key, size, 'a');
+        } else {
+            assert_int_equal(status, STATUS_NO_MEMORY);
+            assert_true(some_failed);
+            assert_int_equal(sequence(fixture), before);
+            check_absent(fixture, key);
+        }
+        local_housekeep(fixture->engine);
+        if (!some_failed)
+            return;
+    }
+}
+
+static void puts_of_all_sizes_are_applied_or_refused(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, 0);
+    const size_t sizes[] = {0, 100, 65536, 65537, VALUE_BYTES_MAX};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++)
+        for (int round = 0; round < 3; round++) /* where chunks and segments end differs */
+            a_put_is_applied_or_refused(&fixture, sizes[i]);
+    end(&fixture);
+}
+
+static enum status commit_batch(struct fixture *fixture, const char *new_key, int fill)
+{
+    struct engine_operation operations[BATCH] = {{.type = ENGINE_DELETE, .key = bytes_of("old")}};
+    enum status status = open_value(fixture, new_key, 1000, fill, &operations[1]);
+    if (status != STATUS_OK)
+        return status;
+    status = open_value(fixture, "kept", 70000, fill, &operations[2]);
+    if (status != STATUS_OK) {
+        engine_value_close(fixture->engine, operations[1].value);
+        return status;
+    }
+    return commit(fixture, operations, BATCH);
+}
+
+static void a_batch_is_applied_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, 0);
+    char key[32];
+    for (size_t at = 0;; at++) {
+        struct engine_operation put;
+        assert_int_equal(open_value(&fixture, "old", 100, 'o', &put), STATUS_OK);
+        assert_int_equal(commit(&fixture, &put, 1), STATUS_OK);
+        assert_int_equal(open_value(&fixture, "kept", 100, 'k', &put), STATUS_OK);
+        assert_int_equal(commit(&fixture, &put, 1), STATUS_OK);
+        snprintf(key, sizeof key, "new %zu", at);
+        arm(at);
+        enum status status = commit_batch(&fixture, key, 'n');
+        bool some_failed = disarm();
+        if (status == STATUS_OK) {
+            check_absent(&fixture, "old");
+            check_value(&fixture, key, 1000, 'n');
+            check_value(&fixture, "kept", 70000, 'n');
+        } else {
+            assert_int_equal(status, STATUS_NO_MEMORY);
+            check_value(&fixture, "old", 100, 'o');
+            check_absent(&fixture, key);
+            check_value(&fixture, "kept", 100, 'k');
+        }
+        local_housekeep(fixture.engine);
+        if (!some_failed)
+            break;
+    }
+    end(&fixture);
+}
+
+/* New keys until every shard has grown: wherever memory ends, the index goes on working. */
+static void an_index_that_cannot_grow_refuses_new_keys(void **state)
+{
+    (void)state;
+    enum { KEYS = 30000 };
+    struct fixture fixture;
+    begin(&fixture, 60000);
+    char key[32];
+    uint64_t refused = 0;
+    for (size_t i = 0; i < KEYS; i++) {
+        struct engine_operation operation = {.type = ENGINE_PUT};
+        snprintf(key, sizeof key, "key %zu", i);
+        assert_int_equal(open_value(&fixture, key, 1, 'x', &operation), STATUS_OK);
+        arm(0);
+        enum status status = commit(&fixture, &operation, 1);
+        disarm();
+        if (status != STATUS_OK) {
+            assert_int_equal(status, STATUS_NO_MEMORY);
+            check_absent(&fixture, key);
+            assert_int_equal(open_value(&fixture, key, 1, 'x', &operation), STATUS_OK);
+            assert_int_equal(commit(&fixture, &operation, 1), STATUS_OK); /* now there is some */
+            refused++;
+        }
+        check_value(&fixture, key, 1, 'x');
+        local_housekeep(fixture.engine);
+    }
+    assert_true(refused > 256); /* each shard grew at least once, and more than once in vain */
+    assert_int_equal(stats_read(engine_stats(fixture.engine), STATS_keys), KEYS);
+    assert_int_equal(inflight(&fixture), 0);
+    end(&fixture);
+}
+
+static void a_read_without_memory_says_so(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, 0);
+    const size_t sizes[] = {0, 100, 20000, 100000};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct engine_operation put;
+        assert_int_equal(open_value(&fixture, "key", sizes[i], 'v', &put), STATUS_OK);
+        assert_int_equal(commit(&fixture, &put, 1), STATUS_OK);
+        for (size_t at = 0;; at++) {
+            struct engine_item item = {.modified_ms = 42};
+            arm(at);
+            enum status status = engine_get(fixture.engine, bytes_of("key"), &item);
+            bool some_failed = disarm();
+            assert_int_equal(status, some_failed ? STATUS_NO_MEMORY : STATUS_OK);
+            if (status == STATUS_OK)
+                engine_item_done(&item);
+            else
+                assert_int_equal(item.modified_ms, 42);
+            assert_int_equal(inflight(&fixture), 0);
+            if (!some_failed)
+                break;
+        }
+    }
+    end(&fixture);
+}
+
+static void a_store_opens_or_says_why_not(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, 0);
+    struct engine_operation put;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(
+            open_value(&fixture, i % 2 ? "small" : "large", i % 2 ? 10 : 70000, 'v', &put),
+            STATUS_OK);
+        assert_int_equal(commit(&fixture, &put, 1), STATUS_OK);
+        local_housekeep(fixture.engine);
+    }
+    uint64_t written = sequence(&fixture);
+    bool some_failed = true;
+    for (size_t at = 0; some_failed; at++) {
+        engine_close(fixture.engine);
+        fixture.engine = NULL;
+        arm(at);
+        enum status status = open_engine(&fixture);
+        some_failed = disarm();
+        if (status == STATUS_OK) { /* also when what failed can be done without: the ballast */
+            assert_int_equal(sequence(&fixture), written);
+            check_value(&fixture, "small", 10, 'v');
+            check_value(&fixture, "large", 70000, 'v');
+        } else {
+            assert_true(some_failed);
+            assert_true(status == STATUS_NO_MEMORY || status == STATUS_IO); /* the disk's word */
+            assert_null(fixture.engine);
+        }
+    }
+    end(&fixture);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST("puts of all sizes are applied or refused", puts_of_all_sizes_are_applied_or_refused),
+        TEST("a batch is applied whole or not at all", a_batch_is_applied_whole_or_not_at_all),
+        TEST("an index that cannot grow refuses new keys",
+             an_index_that_cannot_grow_refuses_new_keys),
+        TEST("a read without memory says so", a_read_without_memory_says_so),
+        TEST("a store opens or says why not", a_store_opens_or_says_why_not),
+    };
+    return test_main(argc, argv, "memory_failure", tests);
+}
