@@ -18,7 +18,6 @@
 struct target {
     struct sockaddr_storage address;
     socklen_t address_size;
-    char host[256]; /* of the Host header */
     const char *path;
 };
 
@@ -37,7 +36,6 @@ static bool parse_unix(const char *path, struct target *out)
     memcpy(address.sun_path, path, strlen(path));
     memcpy(&out->address, &address, sizeof address);
     out->address_size = sizeof address;
-    snprintf(out->host, sizeof out->host, "localhost");
     out->path = "/livez";
     return true;
 }
@@ -58,12 +56,11 @@ static bool parse_http(const char *authority, struct target *out)
 {
     size_t size = strcspn(authority, "/");
     out->path = authority[size] == '\0' ? "/" : authority + size;
-    if (size == 0 || size >= sizeof out->host)
+    char host[256];
+    if (size == 0 || size >= sizeof host)
         return fail("the URL has no host, or a very long one", "");
-    memcpy(out->host, authority, size);
-    out->host[size] = '\0';
-    char host[sizeof out->host];
-    memcpy(host, out->host, size + 1);
+    memcpy(host, authority, size);
+    host[size] = '\0';
     char *colon = strrchr(host, ':'), *bracket = strrchr(host, ']');
     const char *port = "80";
     if (colon != NULL && (bracket == NULL || colon > bracket)) {
@@ -128,9 +125,7 @@ static bool ask(int fd, const struct target *target)
 {
     char request[2048], line[256];
     uint64_t deadline_ms = now_ms() + PROBE_MS_MAX;
-    int size = snprintf(request, sizeof request,
-                        "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", target->path,
-                        target->host);
+    int size = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\n\r\n", target->path);
     if ((size_t)size >= sizeof request)
         return fail("the URL is too long", "");
     if (!connect_to(fd, target, deadline_ms))
