@@ -6,27 +6,13 @@
 #include <unistd.h>
 
 #include "../../../service/deadline.h"
-
-static uint64_t clock_ms;
-
-static uint64_t fake_monotonic_ns(const struct time_source *source)
-{
-    (void)source;
-    return clock_ms * 1000000;
-}
-
-static int64_t fake_wall_ms(const struct time_source *source)
-{
-    (void)source;
-    return 0;
-}
-
-static const struct time_source fake_time = {fake_monotonic_ns, fake_wall_ms};
+#include "../../lib/manual_time.h"
 
 enum { HEADER_MS = 1000, IDLE_MS = 5000, BYTES_PER_SECOND = 100 };
 
 /* One connection under a deadline: `client` is the far end of its socket. */
 struct fixture {
+    struct manual_time time;
     struct deadlines *deadlines;
     struct deadline deadline;
     int client, server;
@@ -36,13 +22,13 @@ static int setup(void **state)
 {
     static struct fixture fixture;
     const struct deadlines_options options = {
-        .time = &fake_time,
+        .time = &fixture.time.source,
         .header_ms = HEADER_MS,
         .idle_ms = IDLE_MS,
         .bytes_per_second_min = BYTES_PER_SECOND,
     };
     int ends[2];
-    clock_ms = 1000000;
+    manual_time_init(&fixture.time);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) != 0 ||
         deadlines_open(&options, &fixture.deadlines) != STATUS_OK)
         return -1;
@@ -67,13 +53,13 @@ static int teardown(void **state)
 /* Lets `ms` pass, and the reaper look. */
 static void pass_ms(struct fixture *fixture, uint64_t ms)
 {
-    clock_ms += ms;
+    manual_time_advance_ms(&fixture->time, ms);
     deadlines_scan(fixture->deadlines);
 }
 
-static uint64_t now_ns(void)
+static uint64_t now_ns(const struct fixture *fixture)
 {
-    return fake_monotonic_ns(&fake_time);
+    return fixture->time.source.monotonic_ns(&fixture->time.source);
 }
 
 /* The client reads the end of the stream. */
@@ -103,21 +89,21 @@ static void slow_headers_are_cut(void **state)
 {
     struct fixture *fixture = *state;
     pass_ms(fixture, HEADER_MS - 1);
-    deadline_headers(fixture->deadlines, &fixture->deadline, now_ns());
+    deadline_headers(fixture->deadlines, &fixture->deadline, now_ns(fixture));
     assert_cut_after(fixture, HEADER_MS, DEADLINE_HEADERS);
 }
 
 static void a_body_is_cut_when_it_stands_still(void **state)
 {
     struct fixture *fixture = *state;
-    deadline_body(fixture->deadlines, &fixture->deadline, now_ns());
+    deadline_body(fixture->deadlines, &fixture->deadline, now_ns(fixture));
     assert_cut_after(fixture, HEADER_MS, DEADLINE_BODY);
 }
 
 static void every_received_byte_buys_a_body_time(void **state)
 {
     struct fixture *fixture = *state;
-    deadline_body(fixture->deadlines, &fixture->deadline, now_ns());
+    deadline_body(fixture->deadlines, &fixture->deadline, now_ns(fixture));
     for (uint64_t bytes = 50; bytes <= 1000; bytes += 50) {
         pass_ms(fixture, 500);
         assert_false(is_cut(fixture));
@@ -129,7 +115,8 @@ static void every_received_byte_buys_a_body_time(void **state)
 static void a_slow_reader_is_cut_by_the_answers_size(void **state)
 {
     struct fixture *fixture = *state;
-    deadline_sending(fixture->deadlines, &fixture->deadline, now_ns(), 10 * BYTES_PER_SECOND);
+    deadline_sending(fixture->deadlines, &fixture->deadline, now_ns(fixture),
+                     10 * BYTES_PER_SECOND);
     assert_cut_after(fixture, HEADER_MS + 10000, DEADLINE_SENDING);
 }
 
@@ -145,7 +132,7 @@ static void a_request_at_work_is_never_cut(void **state)
 static void an_idle_connection_is_closed_later(void **state)
 {
     struct fixture *fixture = *state;
-    deadline_idle(fixture->deadlines, &fixture->deadline, now_ns());
+    deadline_idle(fixture->deadlines, &fixture->deadline, now_ns(fixture));
     assert_cut_after(fixture, IDLE_MS, DEADLINE_IDLE);
 }
 
@@ -174,13 +161,13 @@ static void busy_are_those_with_a_request_under_way(void **state)
     struct fixture *fixture = *state;
     struct deadlines *deadlines = fixture->deadlines;
     assert_int_equal(deadlines_busy(deadlines), 0);
-    deadline_headers(deadlines, &fixture->deadline, now_ns());
+    deadline_headers(deadlines, &fixture->deadline, now_ns(fixture));
     assert_int_equal(deadlines_busy(deadlines), 1);
     deadline_working(&fixture->deadline);
     assert_int_equal(deadlines_busy(deadlines), 1);
-    deadline_sending(deadlines, &fixture->deadline, now_ns(), 1);
+    deadline_sending(deadlines, &fixture->deadline, now_ns(fixture), 1);
     assert_int_equal(deadlines_busy(deadlines), 1);
-    deadline_idle(deadlines, &fixture->deadline, now_ns());
+    deadline_idle(deadlines, &fixture->deadline, now_ns(fixture));
     assert_int_equal(deadlines_busy(deadlines), 0);
 }
 
