@@ -59,6 +59,7 @@ server_start_ready() {
 server_end() { # [SIGNAL]
     kill -"${1:-TERM}" "$server_pid"; wait "$server_pid" 2>/dev/null; exit_code=$?
     server_pid=
+    [ "${1:-TERM}" = KILL ] || [ "$exit_code" -eq 0 ] || complain "the stop ended with exit status $exit_code: $(tail -1 "$server_log")"
     record_statuses
 }
 
@@ -146,7 +147,7 @@ promise() { # NAME FUNCTION
     fi
 }
 finish() {
-    [ -n "$server_pid" ] && server_end
+    [ -z "$server_pid" ] || pick='' promise "the server stops with exit status 0" server_end
     echo "1..$promises"
     [ "$broken" -eq 0 ]; exit
 }
