@@ -134,6 +134,21 @@ static enum status follow_links(struct chain *chain, uint64_t journal_first,
     return STATUS_OK;
 }
 
+/* The last start began a segment before it wrote the manifest: unless all of it is in tables by now,
+ * it is there, LINK or not. Only so is a journal told from none that lost its newest segments. */
+static enum status check_newest(const struct chain *chain, const struct manifest *manifest,
+                                struct chain_place *place, struct failure *failure)
+{
+    uint64_t newest = manifest->next_journal_id - 1; /* 0: no start has begun one yet */
+    if (newest < manifest->journal_first)
+        return STATUS_OK;
+    for (size_t i = 0; i < chain->count; i++)
+        if (chain->segments[i].id == newest)
+            return STATUS_OK;
+    return chain_fail(place, failure, STATUS_CORRUPT_LOG, newest, 0,
+                      "the segment is missing; restore it from a copy");
+}
+
 /* ---- opening and closing ---- */
 
 enum status chain_open(struct chain *chain, struct disk *disk, const struct manifest *manifest,
@@ -145,6 +160,7 @@ enum status chain_open(struct chain *chain, struct disk *disk, const struct mani
         return failure_set(failure, status, "listing the data directory: %s", status_text(status));
     if (chain->count > 0)
         qsort(chain->segments, chain->count, sizeof *chain->segments, compare_by_id);
+    status = check_newest(chain, manifest, place, failure);
     for (size_t i = 0; i < chain->count && status == STATUS_OK; i++)
         status = open_segment(&chain->segments[i], disk, manifest, place, failure);
     return status == STATUS_OK ? follow_links(chain, manifest->journal_first, place, failure)

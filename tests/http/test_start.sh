@@ -138,10 +138,16 @@ another_format_is_refused() {
 promise "a damaged, lost or empty MANIFEST is exit code 4" another_format_is_refused
 
 a_missing_segment_is_found() {
+    filled_store "$work/gone"
+    rm "$(first_segment "$work/gone")" # the only one
+    refuses_damage "$work/gone" 'journal-'
     filled_store "$work/gap"
     filled_store "$work/gap" # each start begins a segment
+    cp -r "$work/gap" "$work/tail"
     rm "$(first_segment "$work/gap")"
     refuses_damage "$work/gap" 'journal-'
+    rm "$(ls "$work"/tail/journal-*.log | tail -1)"
+    refuses_damage "$work/tail" 'journal-'
 }
 promise "a missing journal segment is exit code 4" a_missing_segment_is_found
 
