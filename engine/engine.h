@@ -111,8 +111,8 @@ struct engine_value {
 
 /*
  * Makes room for a value of `capacity` bytes under `key`, with `meta` kept beside it. Also the
- * check that a put has a chance: LOADING, READ_ONLY, NO_SPACE, NO_MEMORY, TOO_LARGE (over
- * value_bytes_max). `key` and `meta` are copied. Does not wait.
+ * check that a put has a chance: LOADING, READ_ONLY, NO_SPACE, NO_MEMORY, BUSY (no memory for a
+ * moment), TOO_LARGE (over value_bytes_max). `key` and `meta` are copied. Does not wait.
  */
 MUST_CHECK enum status engine_value_open(struct engine *engine, struct bytes key, struct bytes meta,
                                          size_t capacity, struct engine_value **out_value);

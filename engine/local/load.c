@@ -154,7 +154,8 @@ static enum status load_view(struct load *load, const struct view *view, struct 
     struct range ranges[LOAD_THREADS_MAX] = {{0}};
     for (size_t i = 0; i < count; i++)
         ranges[i] = (struct range){.load = load, .view = view};
-    enum status status = keymap_expect(load->store->keymap, records);
+    /* Some of the records are dead: too much room would stay, too little grows once more. */
+    enum status status = keymap_expect(load->store->keymap, records / 2);
     if (status == STATUS_OK)
         status = cut_ranges(ranges, count, view);
     if (status != STATUS_OK)

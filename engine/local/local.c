@@ -106,6 +106,17 @@ static enum status writable(const struct local *local)
     return status == STATUS_NO_MEMORY ? STATUS_OK : status; /* the budget decides by size */
 }
 
+/* Memory that memtables hold comes back by itself: then there is no room only for now. */
+static enum status refuse_memory(struct local *local, uint64_t bytes)
+{
+    uint64_t limit = local->store.budget.limit;
+    bool over_limit = budget_used(&local->store.budget) + bytes > limit;
+    if (!over_limit || store_lasting_bytes(&local->store) + bytes > limit)
+        return STATUS_NO_MEMORY;
+    maintenance_wake_housekeeping(local->maintenance);
+    return STATUS_BUSY;
+}
+
 static enum status local_value_open(struct engine *engine, struct bytes key, struct bytes meta,
                                     size_t capacity, struct engine_value **out_value)
 {
@@ -122,7 +133,7 @@ static enum status local_value_open(struct engine *engine, struct bytes key, str
     status = value_open(&local->store.budget, key, meta, capacity, &value);
     if (status == STATUS_OK)
         *out_value = &value->face;
-    return status;
+    return status == STATUS_NO_MEMORY ? refuse_memory(local, capacity) : status;
 }
 
 static enum status local_value_grow(struct engine *engine, struct engine_value **value,
@@ -133,7 +144,7 @@ static enum status local_value_grow(struct engine *engine, struct engine_value *
     struct value *inner = value_of_face(*value);
     enum status status = value_grow(&inner, capacity);
     *value = &inner->face;
-    return status;
+    return status == STATUS_NO_MEMORY ? refuse_memory(local_of(engine), capacity) : status;
 }
 
 static void local_value_close(struct engine *engine, struct engine_value *value)

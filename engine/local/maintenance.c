@@ -13,6 +13,8 @@ enum {
     RETRY_MS_MAX = 300000,
     SEALS_APART_MS = 60000, /* a journal that fails again within this time is given up */
     IDLE_MARK_MS = 1000,    /* after the last group: its EMPTY frame */
+    PRESSED_SHARE = 8,      /* of the memory limit left: the memtable is dumped before it is full */
+    EARLY_SHARE = 16,       /* ... unless it holds less than this share of its size */
     MEMORY_OK_SHARE = 20,   /* memory is told to be fine again when 1/20 of the limit is free */
 };
 
@@ -55,8 +57,8 @@ static void tell(const struct maintenance *maintenance, struct engine_event even
 
 static bool memory_is_full(const struct maintenance *maintenance)
 {
-    const struct budget *budget = &maintenance->options.store->budget;
-    return budget_used(budget) >= budget->limit;
+    const struct store *store = maintenance->options.store;
+    return store_lasting_bytes(store) >= store->budget.limit;
 }
 
 enum status maintenance_writable(const struct maintenance *maintenance)
@@ -124,7 +126,7 @@ static void look_at_space(struct maintenance *maintenance)
 static void look_at_memory(struct maintenance *maintenance)
 {
     const struct budget *budget = &maintenance->options.store->budget;
-    uint64_t used = budget_used(budget);
+    uint64_t used = store_lasting_bytes(maintenance->options.store);
     if (!maintenance->told_memory_full && used >= budget->limit) {
         maintenance->told_memory_full = true;
         tell(maintenance, (struct engine_event){.name = EVENT_MEMORY_FULL, .bytes = used});
@@ -133,6 +135,27 @@ static void look_at_memory(struct maintenance *maintenance)
         maintenance->told_memory_full = false;
         tell(maintenance, (struct engine_event){.name = EVENT_MEMORY_OK, .bytes = used});
     }
+}
+
+/* The leader's place is held: the active memtable may be looked at and replaced. */
+static enum status freeze_early(void *context)
+{
+    struct maintenance *maintenance = context;
+    struct store *store = maintenance->options.store;
+    if (memtable_record_bytes(store->memtable) < store->memtable_bytes_max / EARLY_SHARE)
+        return STATUS_NOT_FOUND;
+    return store_freeze(store);
+}
+
+/* Before puts are refused for want of memory that a dump would free. */
+static void relieve_memory(struct maintenance *maintenance)
+{
+    const struct store *store = maintenance->options.store;
+    uint64_t limit = store->budget.limit;
+    if (budget_used(&store->budget) < limit - limit / PRESSED_SHARE || !store_has_room(store))
+        return;
+    if (commit_alone(maintenance->options.commit, freeze_early, maintenance) == STATUS_OK)
+        maintenance_wake_dump(maintenance);
 }
 
 /* ---- what is due ---- */
@@ -241,6 +264,7 @@ static void housekeep(struct maintenance *maintenance)
         sync_interval(maintenance, now);
     if (mark_is_due(maintenance, now))
         mark_idle(maintenance);
+    relieve_memory(maintenance);
 }
 
 /* ---- dumps ---- */
@@ -265,6 +289,11 @@ static void dump_frozen(struct maintenance *maintenance)
     tell(maintenance, (struct engine_event){.name = EVENT_DUMP_FAILED,
                                             .status = status,
                                             .ms = maintenance->dump_retry_ms});
+}
+
+void maintenance_wake_housekeeping(struct maintenance *maintenance)
+{
+    worker_wake(maintenance->housekeeper);
 }
 
 void maintenance_wake_dump(struct maintenance *maintenance)

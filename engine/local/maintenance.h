@@ -41,8 +41,9 @@ void maintenance_stop(struct maintenance *maintenance);
 /* One round of everything: does what is due now. */
 void maintenance_run(struct maintenance *maintenance);
 
-/* There is a frozen memtable. Never waits. */
+/* There is a frozen memtable; memory is wanted that dumping would free. They never wait. */
 void maintenance_wake_dump(struct maintenance *maintenance);
+void maintenance_wake_housekeeping(struct maintenance *maintenance);
 
 /*
  * A journal write or fdatasync failed: dumps all that was applied, and lets the journal go on

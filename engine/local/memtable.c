@@ -40,10 +40,22 @@ struct memtable {
     uint64_t last_sequence; /* once frozen */
 };
 
+static void count_bytes(struct memtable *memtable, uint64_t bytes)
+{
+    atomic_fetch_add_explicit(&memtable->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&memtable->home->bytes, bytes, memory_order_relaxed);
+}
+
+static void discount_bytes(struct memtable *memtable, uint64_t bytes)
+{
+    atomic_fetch_sub_explicit(&memtable->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&memtable->home->bytes, bytes, memory_order_relaxed);
+}
+
 static void charge(struct memtable *memtable, uint64_t bytes)
 {
     budget_force(memtable->budget, bytes);
-    atomic_fetch_add_explicit(&memtable->bytes, bytes, memory_order_relaxed);
+    count_bytes(memtable, bytes);
 }
 
 /* Pages of their own, so that a freed memtable goes back to the system at once: an allocator would
@@ -117,6 +129,7 @@ void memtable_close(struct memtable *memtable)
     }
     budget_give(memtable->budget, memtable->bytes - large_bytes);
     struct memtable_home *home = memtable->home;
+    discount_bytes(memtable, memtable->bytes);
     free(memtable);
     atomic_fetch_sub_explicit(&home->alive, 1, memory_order_relaxed);
     if (home->on_free != NULL)
@@ -181,8 +194,7 @@ void memtable_list(struct memtable *memtable, struct record *record)
     memtable->count++;
     memtable->record_bytes += record_bytes(record);
     if (value_is_large(record)) /* charged since value_open */
-        atomic_fetch_add_explicit(&memtable->bytes, value_of_record(record)->charged,
-                                  memory_order_relaxed);
+        count_bytes(memtable, value_of_record(record)->charged);
 }
 
 struct memtable_mark memtable_mark(const struct memtable *memtable)
@@ -197,7 +209,7 @@ void memtable_rewind(struct memtable *memtable, struct memtable_mark mark)
         struct chunk *chunk = memtable->chunk;
         memtable->chunk = chunk->previous;
         budget_give(memtable->budget, sizeof *chunk);
-        atomic_fetch_sub_explicit(&memtable->bytes, sizeof *chunk, memory_order_relaxed);
+        discount_bytes(memtable, sizeof *chunk);
         chunk_free(chunk);
     }
     if (mark.chunk != NULL)

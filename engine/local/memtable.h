@@ -23,6 +23,7 @@ struct memtable;
 struct memtable_home {
     struct budget *budget;
     _Atomic uint32_t alive;         /* memtables that are not freed yet */
+    _Atomic uint64_t bytes;         /* of them all */
     void (*on_free)(void *context); /* one was freed: there is room again; may be NULL */
     void *on_free_context;
 };

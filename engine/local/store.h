@@ -98,6 +98,14 @@ static inline bool store_has_room(const struct store *store)
                STORE_MEMTABLES_MAX;
 }
 
+/* Memory that dumping would not free: keys, values being received or sent. */
+static inline uint64_t store_lasting_bytes(const struct store *store)
+{
+    uint64_t used = budget_used(&store->budget);
+    uint64_t passing = atomic_load_explicit(&store->memtables.bytes, memory_order_relaxed);
+    return used > passing ? used - passing : 0;
+}
+
 /* ---- tables ---- */
 
 /* Makes the place of `key` a position in `table`, for the key's first time: recovery. NO_MEMORY. */
