@@ -63,7 +63,8 @@ static uint64_t place_of(struct fixture *fixture, struct bytes key)
 
 static struct bytes numbered(char text[32], uint64_t number)
 {
-    return (struct bytes){text, (size_t)snprintf(text, 32, "key %llu", (unsigned long long)number)};
+    return (struct bytes){text,
+                          (size_t)snprintf(text, 32, "key %010llu", (unsigned long long)number)};
 }
 
 static void finds_what_was_put_and_nothing_else(void **state)
@@ -184,6 +185,78 @@ static void a_reservation_is_used_up_or_given_back(void **state)
     end(&fixture);
 }
 
+/* ---- removal ---- */
+
+static bool remove_key(struct fixture *fixture, struct bytes key, uint64_t place)
+{
+    uint64_t hash = keymap_hash(fixture->keymap, key);
+    struct entry *entry = keymap_remove(fixture->keymap, hash, key, place);
+    reclaim_run(fixture->reclaim);
+    entry_pool_give(fixture->pool, entry);
+    return entry != NULL;
+}
+
+static void a_key_is_removed_only_from_the_place_that_was_meant(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    assert_false(remove_key(&fixture, bytes_of("a"), 8));
+    put(&fixture, bytes_of("a"), 8);
+    put(&fixture, bytes_of("a"), 16);
+    assert_false(remove_key(&fixture, bytes_of("a"), 8)); /* a newer version has come */
+    assert_int_equal(place_of(&fixture, bytes_of("a")), 16);
+    assert_true(remove_key(&fixture, bytes_of("a"), 16));
+    assert_int_equal(place_of(&fixture, bytes_of("a")), 0);
+    assert_int_equal(keymap_count(fixture.keymap), 0);
+    assert_int_equal(put(&fixture, bytes_of("a"), 24), 0); /* as a new key */
+    assert_int_equal(place_of(&fixture, bytes_of("a")), 24);
+    end(&fixture);
+}
+
+static void keys_that_come_and_go_do_not_make_it_grow(void **state)
+{
+    (void)state;
+    enum { LIVE = 3000, ROUNDS = 200000 };
+    struct fixture fixture;
+    begin(&fixture);
+    char text[32];
+    for (uint64_t i = 0; i < LIVE; i++)
+        put(&fixture, numbered(text, i), 8);
+    reclaim_run(fixture.reclaim);
+    uint64_t bytes = keymap_bytes(fixture.keymap), entries = entry_pool_bytes(fixture.pool);
+    for (uint64_t i = LIVE; i < ROUNDS; i++) {
+        assert_true(remove_key(&fixture, numbered(text, i - LIVE), 8));
+        assert_int_equal(put(&fixture, numbered(text, i), 8), 0);
+    }
+    for (uint64_t i = ROUNDS - LIVE; i < ROUNDS; i++)
+        assert_int_equal(place_of(&fixture, numbered(text, i)), 8);
+    assert_int_equal(keymap_count(fixture.keymap), LIVE);
+    reclaim_run(fixture.reclaim);
+    assert_true(keymap_bytes(fixture.keymap) <= bytes * 2); /* a shard may be fuller for a while */
+    assert_true(entry_pool_bytes(fixture.pool) <= entries * 2);
+    end(&fixture);
+}
+
+static void expected_keys_find_their_room_made(void **state)
+{
+    (void)state;
+    enum { KEYS = 50000 };
+    struct fixture fixture;
+    begin(&fixture);
+    char text[32];
+    put(&fixture, bytes_of("before"), 8);
+    assert_int_equal(keymap_expect(fixture.keymap, KEYS), STATUS_OK);
+    reclaim_run(fixture.reclaim);
+    uint64_t bytes = keymap_bytes(fixture.keymap);
+    for (uint64_t i = 0; i < KEYS; i++)
+        put(&fixture, numbered(text, i), 16);
+    assert_int_equal(place_of(&fixture, bytes_of("before")), 8);
+    reclaim_run(fixture.reclaim);
+    assert_true(keymap_bytes(fixture.keymap) <= bytes + bytes / 4); /* shards differ a little */
+    end(&fixture);
+}
+
 /* ---- keys that ck_hs finds no slot for, though half of the slots are free ---- */
 
 enum { SLOTS = 64, LINE_SLOTS = 8, LINES_FILLED = 3 };
@@ -263,6 +336,11 @@ int main(int argc, char **argv)
         TEST("grows and loses nothing", grows_and_loses_nothing),
         TEST("room is kept for what is reserved", room_is_kept_for_what_is_reserved),
         TEST("a reservation is used up or given back", a_reservation_is_used_up_or_given_back),
+        TEST("a key is removed only from the place that was meant",
+             a_key_is_removed_only_from_the_place_that_was_meant),
+        TEST("keys that come and go do not make it grow",
+             keys_that_come_and_go_do_not_make_it_grow),
+        TEST("expected keys find their room made", expected_keys_find_their_room_made),
         TEST("a key without a free slot makes the shard grow",
              a_key_without_a_free_slot_makes_the_shard_grow),
     };
