@@ -12,8 +12,9 @@
 #include "race.h"
 
 enum {
-    WAIT_SLICE_MS = 50,    /* how soon a fired cancel is seen */
-    GATHER_SYNC_SHARE = 4, /* a leader waits at most 1/4 of the last group's time */
+    WAIT_SLICE_MS = 50,      /* how soon a fired cancel is seen */
+    GATHER_SYNC_SHARE = 4,   /* a leader waits at most 1/4 of the last group's time ... */
+    GATHER_NS_MAX = 2000000, /* ... and not longer than a crowd needs to come back */
 };
 
 enum request_state { REQUEST_QUEUED, REQUEST_GATHERED, REQUEST_LEADS };
@@ -149,13 +150,15 @@ static void wake(struct request *request)
 
 /*
  * With a crowd, those whom the last group answered are about to ask again: yielding to them for a
- * moment makes the next group larger. One writer alone never waits.
+ * moment makes the next group larger. One writer alone never waits. Nor does it pay to wait long
+ * after a group that took long for another reason than its sync: a segment to come, a large value.
  */
 static void let_the_crowd_queue(struct commit *commit)
 {
     if (commit->last_members < 2)
         return;
-    uint64_t until = now_ns(commit) + commit->last_ns / GATHER_SYNC_SHARE;
+    uint64_t share_ns = commit->last_ns / GATHER_SYNC_SHARE;
+    uint64_t until = now_ns(commit) + (share_ns < GATHER_NS_MAX ? share_ns : GATHER_NS_MAX);
     while (commit_queued(commit) < commit->last_members && now_ns(commit) < until)
         sched_yield();
 }

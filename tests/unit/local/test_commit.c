@@ -15,13 +15,14 @@ static void open_parts(struct parts *parts)
     parts_open(parts, &(struct parts_options){0});
 }
 
-/* In front of the C library's, to tell whether a leader waits for others. */
+/* In front of the C library's, to tell how long a leader waits for others. */
+enum { YIELD_US = 100 };
 static atomic_int yields;
 
 int sched_yield(void)
 {
     atomic_fetch_add(&yields, 1);
-    return 0;
+    return usleep(YIELD_US);
 }
 
 static uint64_t groups(struct parts *parts)
@@ -309,6 +310,30 @@ static void those_who_wait_become_one_group(void **state)
     parts_close(&parts);
 }
 
+static void a_slow_group_does_not_make_the_next_one_wait_long(void **state)
+{
+    (void)state;
+    struct parts parts;
+    open_parts(&parts);
+    struct writer leader = {0}, first = {0}, second = {0};
+    start_busy_leader(&leader, &parts);
+    start(&first, &parts, "first", 10);
+    wait_until_queued(&parts, 1);
+    start(&second, &parts, "second", 10);
+    wait_until_queued(&parts, 2);
+    held_disk_release_one();
+    held_disk_wait_held();
+    usleep(400000); /* a group of two whose quarter is 100 ms */
+    held_disk_release();
+    finish(&leader, STATUS_OK);
+    finish(&first, STATUS_OK);
+    finish(&second, STATUS_OK);
+    atomic_store(&yields, 0);
+    assert_int_equal(parts_put(&parts, "alone", "1"), STATUS_OK);
+    assert_true(atomic_load(&yields) <= 2000 / YIELD_US + 1);
+    parts_close(&parts);
+}
+
 static void a_group_stays_below_its_byte_limit(void **state)
 {
     (void)state;
@@ -501,6 +526,8 @@ int main(int argc, char **argv)
         TEST("segments follow each other", segments_follow_each_other),
         TEST("a lone writer never waits for others", a_lone_writer_never_waits_for_others),
         TEST("those who wait become one group", those_who_wait_become_one_group),
+        TEST("a slow group does not make the next one wait long",
+             a_slow_group_does_not_make_the_next_one_wait_long),
         TEST("a group stays below its byte limit", a_group_stays_below_its_byte_limit),
         TEST("nobody is answered before the sync", nobody_is_answered_before_the_sync),
         TEST("a deadline ends the wait in the queue", a_deadline_ends_the_wait_in_the_queue),
