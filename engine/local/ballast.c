@@ -33,11 +33,9 @@ static void make(struct ballast *ballast)
         return;
     status = disk_file_reserve(file, ballast->bytes);
     disk_file_close(file);
-    if (status != STATUS_OK)
-        status = disk_remove(ballast->disk, FORMAT_BALLAST_NAME);
-    else
-        ballast->there = true;
-    ballast->missing = !ballast->there;
+    ballast->there =
+        status == STATUS_OK || disk_remove(ballast->disk, FORMAT_BALLAST_NAME) != STATUS_OK;
+    ballast->missing = status != STATUS_OK;
 }
 
 void ballast_look(struct ballast *ballast, uint64_t free_bytes, uint64_t table_bytes)

@@ -10,6 +10,7 @@
 
 #include "pin.h"
 #include "segment.h"
+#include "supply.h"
 
 /* A segment in use: housekeeping may still be syncing it when the leader has moved on. */
 struct held_segment {
@@ -17,8 +18,6 @@ struct held_segment {
     struct segment *segment;
     _Atomic uint64_t synced_offset; /* its bytes before it are durable */
 };
-
-enum { SPARE_FILES_KEPT = 1 };
 
 enum link_state {
     LINK_DEFERRED, /* recovery writes it last */
@@ -28,8 +27,6 @@ enum link_state {
 
 struct journal {
     struct journal_options options; /* set at open, then constant */
-    void (*on_due)(void *context);  /* set before the first group, cleared after the last */
-    void *on_due_context;
 
     /* owned by the leader */
     uint64_t offset; /* of the next frame */
@@ -51,16 +48,10 @@ struct journal {
     atomic_bool sealed;
     _Atomic uint64_t active_left; /* bytes behind `offset`; lets housekeeping see how full it is */
 
-    pthread_mutex_t prepare_mutex; /* of a preparation under way; before `mutex` */
+    struct supply supply; /* synchronises itself */
     pthread_mutex_t mutex;
-    pthread_cond_t ready_cond; /* monotonic clock: `ready` was set */
     /* guarded by mutex */
     struct held_segment *active;
-    struct segment *ready;
-    bool no_space; /* making the next segment failed for want of room: waiting for it is no use */
-    bool wanted;   /* the leader needs a segment, however much of the active one is left */
-    uint64_t next_id;
-    struct past_segments past;
 };
 
 /* ---- opening and closing ---- */
@@ -71,17 +62,11 @@ enum status journal_open(const struct journal_options *options, struct journal *
     if (journal == NULL)
         return STATUS_NO_MEMORY;
     journal->options = *options;
-    journal->next_id = options->next_id;
-    journal->past = options->past;
+    supply_init(&journal->supply, options->disk, options->uuid, options->segment_bytes,
+                options->next_id, options->past);
     atomic_init(&journal->written_sequence, options->last_sequence);
     atomic_init(&journal->durable_sequence, options->durable_sequence);
-    pthread_mutex_init(&journal->prepare_mutex, NULL);
     pthread_mutex_init(&journal->mutex, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&journal->ready_cond, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     *out_journal = journal;
     return STATUS_OK;
 }
@@ -98,11 +83,8 @@ void journal_close(struct journal *journal)
         return;
     if (journal->active != NULL)
         held_free(journal->active);
-    segment_close(journal->ready);
-    past_segments_done(&journal->past);
-    pthread_cond_destroy(&journal->ready_cond);
+    supply_done(&journal->supply);
     pthread_mutex_destroy(&journal->mutex);
-    pthread_mutex_destroy(&journal->prepare_mutex);
     free(journal);
 }
 
@@ -120,10 +102,7 @@ uint64_t journal_written_sequence(const struct journal *journal)
 
 uint64_t journal_next_id(struct journal *journal)
 {
-    pthread_mutex_lock(&journal->mutex);
-    uint64_t id = journal->next_id;
-    pthread_mutex_unlock(&journal->mutex);
-    return id;
+    return supply_next_id(&journal->supply);
 }
 
 bool journal_is_sealed(const struct journal *journal)
@@ -131,22 +110,15 @@ bool journal_is_sealed(const struct journal *journal)
     return atomic_load_explicit(&journal->sealed, memory_order_acquire);
 }
 
-static void figures_add(struct journal_figures *figures, uint64_t bytes)
-{
-    figures->segments++;
-    figures->bytes += bytes;
-}
-
 struct journal_figures journal_figures(struct journal *journal)
 {
     struct journal_figures figures = {0};
+    supply_count(&journal->supply, &figures.segments, &figures.bytes);
     pthread_mutex_lock(&journal->mutex);
-    for (size_t i = 0; i < journal->past.count; i++)
-        figures_add(&figures, journal->past.rows[i].bytes);
-    if (journal->active != NULL)
-        figures_add(&figures, journal->active->segment->bytes);
-    if (journal->ready != NULL)
-        figures_add(&figures, journal->ready->bytes);
+    if (journal->active != NULL) {
+        figures.segments++;
+        figures.bytes += journal->active->segment->bytes;
+    }
     pthread_mutex_unlock(&journal->mutex);
     return figures;
 }
@@ -212,95 +184,43 @@ static bool is_half_full(const struct journal *journal)
            journal->active->segment->bytes / 2;
 }
 
-static bool prepare_is_due_locked(const struct journal *journal)
-{
-    return journal->ready == NULL && !journal_is_sealed(journal) &&
-           (journal->active == NULL || journal->wanted || is_half_full(journal));
-}
-
 bool journal_prepare_is_due(struct journal *journal)
 {
+    if (!supply_is_empty(&journal->supply) || journal_is_sealed(journal))
+        return false;
     pthread_mutex_lock(&journal->mutex);
-    bool due = prepare_is_due_locked(journal);
+    bool due = journal->active == NULL || is_half_full(journal);
     pthread_mutex_unlock(&journal->mutex);
-    return due;
+    return due || supply_is_wanted(&journal->supply);
 }
 
-static enum status make_next(struct journal *journal, uint64_t bytes, struct segment **out_segment)
+enum status journal_prepare(struct journal *journal)
 {
-    pthread_mutex_lock(&journal->mutex);
-    uint64_t id = journal->next_id++;
-    uint64_t recycled = past_segments_take(&journal->past, bytes);
-    pthread_mutex_unlock(&journal->mutex);
-    return segment_make(journal->options.disk, journal->options.uuid, id, bytes, recycled,
-                        out_segment);
+    return supply_prepare(&journal->supply);
+}
+
+void journal_on_due(struct journal *journal, void (*on_due)(void *context), void *context)
+{
+    journal->supply.on_due_context = context;
+    journal->supply.on_due = on_due;
 }
 
 uint64_t journal_first_needed(struct journal *journal, uint64_t flushed_sequence)
 {
     pthread_mutex_lock(&journal->mutex);
-    uint64_t first =
-        past_segments_first_above(&journal->past, flushed_sequence, journal->active->segment->id);
+    uint64_t active = journal->active->segment->id;
     pthread_mutex_unlock(&journal->mutex);
-    return first;
+    return supply_first_needed(&journal->supply, flushed_sequence, active);
 }
 
 void journal_release(struct journal *journal, uint64_t first_needed)
 {
-    pthread_mutex_lock(&journal->mutex);
-    if (first_needed > journal->past.needed_first)
-        journal->past.needed_first = first_needed;
-    pthread_mutex_unlock(&journal->mutex);
+    supply_release(&journal->supply, first_needed);
 }
 
 void journal_trim(struct journal *journal)
 {
-    for (;;) {
-        struct past_segment surplus;
-        char name[64];
-        pthread_mutex_lock(&journal->mutex);
-        bool any = past_segments_take_surplus(&journal->past, journal->options.segment_bytes,
-                                              SPARE_FILES_KEPT, &surplus);
-        pthread_mutex_unlock(&journal->mutex);
-        if (!any)
-            return;
-        segment_name(surplus.id, name);
-        /* What cannot be removed now is a stray that the next start removes. */
-        enum status ignored = disk_remove(journal->options.disk, name);
-        (void)ignored;
-    }
-}
-
-static bool has_ready(struct journal *journal)
-{
-    pthread_mutex_lock(&journal->mutex);
-    bool ready = journal->ready != NULL;
-    pthread_mutex_unlock(&journal->mutex);
-    return ready;
-}
-
-/* With the prepare_mutex, so that housekeeping and a leader that unseals do not make two. */
-static enum status prepare_alone(struct journal *journal)
-{
-    if (has_ready(journal))
-        return STATUS_OK;
-    struct segment *segment = NULL;
-    enum status status = make_next(journal, journal->options.segment_bytes, &segment);
-    pthread_mutex_lock(&journal->mutex);
-    journal->ready = segment;
-    journal->no_space = status == STATUS_NO_SPACE;
-    journal->wanted = journal->wanted && segment == NULL;
-    pthread_cond_signal(&journal->ready_cond);
-    pthread_mutex_unlock(&journal->mutex);
-    return status;
-}
-
-enum status journal_prepare(struct journal *journal)
-{
-    pthread_mutex_lock(&journal->prepare_mutex);
-    enum status status = prepare_alone(journal);
-    pthread_mutex_unlock(&journal->prepare_mutex);
-    return status;
+    supply_trim(&journal->supply);
 }
 
 /* ---- the active segment ---- */
@@ -318,39 +238,30 @@ static void advance_frame(struct journal *journal, uint64_t offset)
 {
     bool was_half_full = is_half_full(journal);
     advance(journal, offset);
-    if (!was_half_full && is_half_full(journal) && journal->on_due != NULL)
-        journal->on_due(journal->on_due_context);
+    if (!was_half_full && is_half_full(journal))
+        supply_tell_due(&journal->supply);
 }
 
-void journal_on_due(struct journal *journal, void (*on_due)(void *context), void *context)
+static enum status add_past_locked(struct journal *journal)
 {
-    journal->on_due_context = context;
-    journal->on_due = on_due;
-}
-
-/* A file that failed once is not used again. */
-static struct past_segment past_of(const struct journal *journal, const struct segment *segment)
-{
-    return (struct past_segment){
-        .id = segment->id,
-        .last_sequence = journal_written_sequence(journal),
-        .bytes = journal_is_sealed(journal) ? 0 : segment->bytes,
-    };
+    const struct held_segment *old = journal->active;
+    return old == NULL
+               ? STATUS_OK
+               : supply_add_past(&journal->supply, old->segment, journal_written_sequence(journal),
+                                 journal_is_sealed(journal));
 }
 
 static enum status activate_locked(struct journal *journal, struct segment *segment,
                                    struct frame_link link, enum link_state link_state)
 {
     struct held_segment *held = calloc(1, sizeof *held);
-    if (held == NULL || past_segments_reserve(&journal->past) != STATUS_OK) {
+    if (held == NULL || add_past_locked(journal) != STATUS_OK) {
         free(held);
         return STATUS_NO_MEMORY;
     }
     held->segment = segment;
     atomic_init(&held->synced_offset, SEGMENT_HEADER_BYTES);
     struct held_segment *old = journal->active;
-    if (old != NULL)
-        past_segments_add(&journal->past, past_of(journal, old->segment));
     journal->active = held;
     journal->link = link;
     journal->link_state = link_state;
@@ -367,7 +278,7 @@ enum status journal_begin(struct journal *journal, uint64_t payload_bytes)
     uint64_t bytes = payload_bytes + overhead_bytes(journal);
     if (bytes < journal->options.first_segment_bytes)
         bytes = journal->options.first_segment_bytes;
-    enum status status = make_next(journal, bytes, &segment);
+    enum status status = supply_make(&journal->supply, bytes, &segment);
     if (status != STATUS_OK)
         return status;
     pthread_mutex_lock(&journal->mutex);
@@ -380,22 +291,6 @@ enum status journal_begin(struct journal *journal, uint64_t payload_bytes)
     advance(journal,
             SEGMENT_HEADER_BYTES + frame_extent(sizeof(struct frame_link), journal->options.lazy));
     return STATUS_OK;
-}
-
-static enum status wait_for_ready_locked(struct journal *journal, uint64_t deadline_ns)
-{
-    struct timespec deadline = {(time_t)(deadline_ns / 1000000000u),
-                                (long)(deadline_ns % 1000000000u)};
-    if (journal->ready == NULL) {
-        /* A large frame may not fit long before the segment is half full. */
-        journal->wanted = true;
-        if (journal->on_due != NULL)
-            journal->on_due(journal->on_due_context);
-    }
-    while (journal->ready == NULL && !journal->no_space)
-        if (pthread_cond_timedwait(&journal->ready_cond, &journal->mutex, &deadline) != 0)
-            return STATUS_BUSY;
-    return journal->ready != NULL ? STATUS_OK : STATUS_NO_SPACE;
 }
 
 static void tell_rotation(struct journal *journal)
@@ -411,22 +306,20 @@ static void tell_rotation(struct journal *journal)
 enum status journal_rotate(struct journal *journal, uint64_t deadline_ns)
 {
     assert(journal->link_state == LINK_WRITTEN);
-    pthread_mutex_lock(&journal->mutex);
-    enum status status = wait_for_ready_locked(journal, deadline_ns);
-    pthread_mutex_unlock(&journal->mutex);
+    enum status status = supply_wait(&journal->supply, deadline_ns);
     if (status == STATUS_OK)
         status = journal_sync(journal);
     if (status != STATUS_OK)
         return status;
     struct frame_link link = {journal->active->segment->id, journal->offset};
     pthread_mutex_lock(&journal->mutex);
-    status = activate_locked(journal, journal->ready, link, LINK_PENDING);
-    if (status == STATUS_OK)
-        journal->ready = NULL;
+    status = activate_locked(journal, supply_ready(&journal->supply), link, LINK_PENDING);
     pthread_mutex_unlock(&journal->mutex);
-    if (status == STATUS_OK)
-        tell_rotation(journal);
-    return status;
+    if (status != STATUS_OK)
+        return status;
+    supply_take(&journal->supply);
+    tell_rotation(journal);
+    return STATUS_OK;
 }
 
 /* ---- frames ---- */
@@ -633,13 +526,10 @@ enum status journal_sync(struct journal *journal)
 
 enum status journal_next_ready(struct journal *journal, uint64_t *out_id)
 {
-    enum status status = journal_prepare(journal);
-    if (status != STATUS_OK)
-        return status;
-    pthread_mutex_lock(&journal->mutex);
-    *out_id = journal->ready->id;
-    pthread_mutex_unlock(&journal->mutex);
-    return STATUS_OK;
+    enum status status = supply_prepare(&journal->supply);
+    if (status == STATUS_OK)
+        *out_id = supply_ready(&journal->supply)->id;
+    return status;
 }
 
 enum status journal_unseal(struct journal *journal, uint64_t sequence)
@@ -651,9 +541,10 @@ enum status journal_unseal(struct journal *journal, uint64_t sequence)
         .predecessor_end = atomic_load_explicit(&sealed->synced_offset, memory_order_relaxed),
     };
     atomic_store_explicit(&journal->written_sequence, sequence, memory_order_release);
-    enum status status = activate_locked(journal, journal->ready, link, LINK_PENDING);
+    enum status status =
+        activate_locked(journal, supply_ready(&journal->supply), link, LINK_PENDING);
     if (status == STATUS_OK) {
-        journal->ready = NULL;
+        supply_take(&journal->supply);
         atomic_store_explicit(&journal->durable_sequence, sequence, memory_order_release);
         atomic_store_explicit(&journal->sealed, false, memory_order_release);
     }
