@@ -75,19 +75,42 @@ enum status journal_reader_link(struct journal_reader *reader, struct journal_fr
     return STATUS_OK;
 }
 
-enum status journal_reader_scan(struct journal_reader *reader, uint64_t *out_durable_sequence)
+static bool is_zero(const unsigned char *bytes, size_t size)
 {
-    uint64_t durable = 0;
-    uint64_t last =
-        reader->end < sizeof(struct frame_header) ? 0 : reader->end - sizeof(struct frame_header);
-    for (uint64_t offset = reader->offset; offset <= last; offset += FORMAT_RECORD_ALIGNMENT) {
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+/* Frame headers that begin in one block. */
+static enum status scan_block(struct journal_reader *reader, uint64_t offset, uint64_t block_end,
+                              uint64_t *durable_sequence)
+{
+    for (; offset < block_end; offset += FORMAT_RECORD_ALIGNMENT) {
         struct frame_header header;
         enum status status = view_head(reader, offset, &header);
-        if (status == STATUS_OK && header.durable_sequence > durable)
-            durable = header.durable_sequence;
+        if (status == STATUS_OK && header.durable_sequence > *durable_sequence)
+            *durable_sequence = header.durable_sequence;
         if (status != STATUS_OK && status != STATUS_NOT_FOUND)
             return status;
     }
+    return STATUS_OK;
+}
+
+enum status journal_reader_scan(struct journal_reader *reader, uint64_t *out_durable_sequence)
+{
+    uint64_t durable = 0;
+    enum status status = STATUS_OK;
+    for (uint64_t offset = reader->offset; offset < reader->end && status == STATUS_OK;) {
+        uint64_t block_end = format_align(offset + 1, FORMAT_BLOCK_BYTES);
+        if (block_end > reader->end)
+            block_end = reader->end;
+        const unsigned char *bytes;
+        status = view(reader, offset, block_end - offset, &bytes);
+        if (status == STATUS_OK && !is_zero(bytes, block_end - offset)) /* most of it is unused */
+            status = scan_block(reader, offset, block_end, &durable);
+        offset = block_end;
+    }
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return status;
     *out_durable_sequence = durable;
     return STATUS_OK;
 }
