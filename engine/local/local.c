@@ -325,13 +325,19 @@ static enum status refuse_foreign(void *context, const char *name, uint64_t byte
 static enum status create_store(struct local *local, struct failure *failure)
 {
     enum status status = disk_list(local->disk, refuse_foreign, failure);
-    if (status != STATUS_OK)
+    if (status == STATUS_FORMAT)
         return status;
+    if (status != STATUS_OK)
+        return failure_set(failure, status, "listing the data directory: %s", status_text(status));
     manifest_init(&local->manifest);
     status = manifest_write(local->disk, &local->manifest);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
+        /* Its name may never become durable: the next start makes another. */
+        enum status ignored = disk_remove(local->disk, FORMAT_MANIFEST_NAME);
+        (void)ignored;
         return failure_set(failure, status, "writing a new " FORMAT_MANIFEST_NAME ": %s",
                            status_text(status));
+    }
     event_tell(&local->events, (struct engine_event){.name = EVENT_STORE_CREATED,
                                                      .file = FORMAT_MANIFEST_NAME,
                                                      .detail = local->durability});
