@@ -24,6 +24,7 @@ struct replay {
     struct recovery *recovery;
     struct failure *failure;
     struct chain chain;
+    uint64_t named_id; /* of the segment that the manifest, as found, demands */
     /* what the frames said */
     uint64_t last_sequence;    /* of the last frame read */
     uint64_t durable_sequence; /* highest stated anywhere */
@@ -430,7 +431,10 @@ static void remove_segment(struct replay *replay, uint64_t id)
     (void)ignored;
 }
 
-/* Before anything is made: starts that fail again and again must not fill the disk. */
+/*
+ * Before anything is made: starts that fail again and again must not fill the disk. The segment that
+ * the manifest names stays until another manifest names another: without it the store would not open.
+ */
 static void remove_unused(struct replay *replay)
 {
     struct chain *chain = &replay->chain;
@@ -438,7 +442,7 @@ static void remove_unused(struct replay *replay)
     for (size_t i = 0; i < chain->stray_count; i++)
         ignored = disk_remove(replay->recovery->disk, chain->strays[i]);
     for (size_t i = 0; i < chain->count; i++)
-        if (!chain->segments[i].linked)
+        if (!chain->segments[i].linked && chain->segments[i].id != replay->named_id)
             remove_segment(replay, chain->segments[i].id);
     (void)ignored;
 }
@@ -462,14 +466,18 @@ static enum status begin_journal(struct replay *replay, struct journal **out_jou
         status = journal_begin(journal, 0);
     if (status == STATUS_OK)
         status = write_copies(replay, journal);
-    if (status == STATUS_OK)
+    bool named = false; /* perhaps, by the manifest: then it must stay */
+    if (status == STATUS_OK) {
         status = update_manifest(replay, journal_next_id(journal));
+        named = status == STATUS_OK || status == STATUS_UNKNOWN;
+    }
     if (status == STATUS_OK)
         status = journal_link(journal, replay->link);
     if (status != STATUS_OK) {
         uint64_t id = journal_next_id(journal) - 1;
         journal_close(journal);
-        remove_segment(replay, id);
+        if (!named)
+            remove_segment(replay, id);
         return status;
     }
     *out_journal = journal;
@@ -481,7 +489,8 @@ static void remove_replaced(struct replay *replay)
     struct chain *chain = &replay->chain;
     enum status ignored = STATUS_OK;
     for (size_t i = 0; i < chain->count; i++)
-        if (chain->segments[i].linked && !chain->segments[i].used)
+        if (!chain->segments[i].used &&
+            (chain->segments[i].linked || chain->segments[i].id == replay->named_id))
             remove_segment(replay, chain->segments[i].id);
     if (chain->last != NULL && chain->last->used && replay->kept_end < chain->last->segment->bytes)
         ignored = disk_file_truncate(chain->last->segment->file, replay->kept_end);
@@ -535,7 +544,11 @@ static enum status load(struct replay *replay)
 enum status recovery_run(struct recovery *recovery, struct journal **out_journal,
                          struct failure *failure)
 {
-    struct replay replay = {.recovery = recovery, .failure = failure};
+    struct replay replay = {
+        .recovery = recovery,
+        .failure = failure,
+        .named_id = recovery->manifest->next_journal_id - 1,
+    };
     enum status status =
         chain_open(&replay.chain, recovery->disk, recovery->manifest, &recovery->failed, failure);
     if (status == STATUS_OK)
