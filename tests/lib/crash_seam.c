@@ -203,9 +203,11 @@ static unsigned char *joined(const struct iovec *pieces, int count, size_t *out_
     for (int i = 0; i < count; i++)
         size += pieces[i].iov_len;
     unsigned char *data = crash_grown(NULL, size, 1), *next = data;
-    for (int i = 0; i < count; i++)
-        next = (unsigned char *)memcpy(next, pieces[i].iov_base, pieces[i].iov_len) +
-               pieces[i].iov_len;
+    for (int i = 0; i < count; i++) {
+        if (pieces[i].iov_len > 0) /* an empty piece may point nowhere */
+            memcpy(next, pieces[i].iov_base, pieces[i].iov_len);
+        next += pieces[i].iov_len;
+    }
     *out_size = size;
     return data;
 }
