@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "ballast.h"
 #include "compactor.h"
 #include "dump.h"
 #include "load.h"
@@ -24,6 +25,15 @@ enum {
     OUTPUT_BYTES_MAX = 256 << 20,        /* a table that compaction writes ends there */
     COMPACTION_LIVE_BYTES_MAX = 1 << 30, /* that one run moves */
     FRAME_ROOM_BYTES = 64 << 10, /* a segment holds the largest commit and this much beside it */
+    RETRY_NO_SPACE_MS = 5000,
+    RETRY_SLICE_MS = 50, /* how soon a close is seen */
+};
+
+enum local_state {
+    LOCAL_LOADING,
+    LOCAL_READABLE, /* without a journal: the disk is full */
+    LOCAL_READY,
+    LOCAL_UNUSABLE,
 };
 
 struct local {
@@ -46,9 +56,9 @@ struct local {
     struct commit *commit;
     struct maintenance *maintenance;
     _Atomic(struct compactor *) compactor; /* the dump thread looks for it earlier: NULL */
-    uint64_t recovery_ms;
+    uint64_t recovery_begun_ns, recovery_ms;
     struct failure failure;
-    _Atomic enum engine_state state; /* LOADING, then READY or UNUSABLE */
+    _Atomic enum local_state state; /* written by recovery (release), read by anyone (acquire) */
     atomic_bool closing;
 };
 
@@ -57,7 +67,7 @@ static struct local *local_of(struct engine *engine)
     return (struct local *)engine;
 }
 
-static enum engine_state state_of(const struct local *local)
+static enum local_state state_of(const struct local *local)
 {
     return atomic_load_explicit(&local->state, memory_order_acquire);
 }
@@ -79,7 +89,8 @@ static enum status read_key(struct engine *engine, struct bytes key, bool with_v
                             struct engine_item *out_item)
 {
     struct local *local = local_of(engine);
-    if (state_of(local) != ENGINE_READY)
+    enum local_state state = state_of(local);
+    if (state != LOCAL_READY && state != LOCAL_READABLE)
         return STATUS_LOADING;
     enum status status = store_get(&local->store, key, with_value, out_item);
     count_read(local, status);
@@ -98,11 +109,26 @@ static enum status local_head(struct engine *engine, struct bytes key, struct en
 
 /* ---- writing ---- */
 
+/* Whether there is anything that writes. */
+static enum status has_writers(const struct local *local)
+{
+    switch (state_of(local)) {
+    case LOCAL_READY:
+        return STATUS_OK;
+    case LOCAL_READABLE:
+        return STATUS_NO_SPACE;
+    case LOCAL_LOADING:
+    case LOCAL_UNUSABLE:
+        break;
+    }
+    return STATUS_LOADING;
+}
+
 static enum status writable(const struct local *local)
 {
-    if (state_of(local) != ENGINE_READY)
-        return STATUS_LOADING;
-    enum status status = maintenance_writable(local->maintenance);
+    enum status status = has_writers(local);
+    if (status == STATUS_OK)
+        status = maintenance_writable(local->maintenance);
     return status == STATUS_NO_MEMORY ? STATUS_OK : status; /* the budget decides by size */
 }
 
@@ -166,7 +192,10 @@ static enum status local_commit(struct engine *engine, struct engine_operation *
                                 uint32_t count, const struct engine_context *context)
 {
     struct local *local = local_of(engine);
-    enum status status = writable(local);
+    enum status status = has_writers(local);
+    if (status != STATUS_OK)
+        return status;
+    status = writable(local);
     if (status == STATUS_NO_SPACE && !has_put(operations, count))
         status = STATUS_OK;
     if (status == STATUS_OK)
@@ -181,8 +210,9 @@ static enum status local_commit(struct engine *engine, struct engine_operation *
 static enum status local_compact(struct engine *engine, uint64_t *out_id)
 {
     struct local *local = local_of(engine);
-    if (state_of(local) != ENGINE_READY)
-        return STATUS_LOADING;
+    enum status status = has_writers(local);
+    if (status != STATUS_OK)
+        return status;
     if (maintenance_writable(local->maintenance) == STATUS_READ_ONLY)
         return STATUS_READ_ONLY;
     return compactor_start(local->compactor, out_id);
@@ -192,51 +222,67 @@ static enum status local_compaction_wait(struct engine *engine, uint64_t id,
                                          const struct engine_context *context)
 {
     struct local *local = local_of(engine);
-    if (state_of(local) != ENGINE_READY)
-        return STATUS_LOADING;
-    return compactor_wait(local->compactor, id, context);
+    enum status status = has_writers(local);
+    return status == STATUS_OK ? compactor_wait(local->compactor, id, context) : status;
 }
 
 static enum status local_compactions(struct engine *engine, struct engine_compaction *out_rows,
                                      size_t capacity, size_t *out_count)
 {
     struct local *local = local_of(engine);
-    if (state_of(local) != ENGINE_READY)
-        return STATUS_LOADING;
+    enum status status = has_writers(local);
+    if (status != STATUS_OK)
+        return status;
     *out_count = compactor_history(local->compactor, out_rows, capacity);
     return STATUS_OK;
 }
 
 /* ---- health and figures ---- */
 
-static void describe(struct engine_health *health, const struct failure *failure)
+static void describe(struct engine_health *health, const struct local *local)
 {
-    const char *reason = "";
     if (health->state == ENGINE_UNUSABLE)
-        reason = failure->message;
+        snprintf(health->reason, sizeof health->reason, "%s", local->failure.message);
     else if (health->state == ENGINE_LOADING)
-        reason = "the journal is being replayed";
+        snprintf(health->reason, sizeof health->reason, "the journal is being replayed");
+    else if (state_of(local) == LOCAL_READABLE)
+        snprintf(health->reason, sizeof health->reason,
+                 "there is no room for a journal segment of %" PRIu64 " bytes; when there is, "
+                 "writes are taken without a restart",
+                 local->recovery.journal.first_segment_bytes);
     else if (health->writable != STATUS_OK)
-        reason = status_text(health->writable);
-    snprintf(health->reason, sizeof health->reason, "%s", reason);
+        snprintf(health->reason, sizeof health->reason, "%s", status_text(health->writable));
+}
+
+static void add_writers(struct engine_health *health, const struct local *local)
+{
+    health->writable = maintenance_writable(local->maintenance);
+    if (health->writable == STATUS_READ_ONLY)
+        health->state = ENGINE_READ_ONLY;
+    health->oldest_unsynced_ms = maintenance_unsynced_ms(local->maintenance);
 }
 
 static void local_health(struct engine *engine, struct engine_health *out_health)
 {
+    static const enum engine_state states[] = {
+        [LOCAL_LOADING] = ENGINE_LOADING,
+        [LOCAL_READABLE] = ENGINE_READY,
+        [LOCAL_READY] = ENGINE_READY,
+        [LOCAL_UNUSABLE] = ENGINE_UNUSABLE,
+    };
     struct local *local = local_of(engine);
-    struct engine_health health = {.state = state_of(local), .writable = STATUS_LOADING};
-    if (health.state == ENGINE_READY) {
-        health.writable = maintenance_writable(local->maintenance);
-        if (health.writable == STATUS_READ_ONLY)
-            health.state = ENGINE_READ_ONLY;
+    enum local_state state = state_of(local);
+    struct engine_health health = {.state = states[state], .writable = has_writers(local)};
+    if (state == LOCAL_READY)
+        add_writers(&health, local);
+    if (state == LOCAL_READY || state == LOCAL_READABLE) {
         health.epoch = local->store.epoch;
         health.sequence = store_sequence(&local->store);
-        health.oldest_unsynced_ms = maintenance_unsynced_ms(local->maintenance);
     } else {
         health.loaded = atomic_load(&local->recovery.bytes_done);
         health.to_load = atomic_load(&local->recovery.bytes_to_do);
     }
-    describe(&health, &local->failure);
+    describe(&health, local);
     *out_health = health;
 }
 
@@ -281,10 +327,10 @@ static void refresh_memory(struct local *local)
 static struct stats *local_stats(struct engine *engine)
 {
     struct local *local = local_of(engine);
-    bool ready = state_of(local) == ENGINE_READY;
+    enum local_state state = state_of(local);
     refresh_memory(local);
-    stats_set(local->stats, STATS_loading, state_of(local) == ENGINE_LOADING);
-    if (!ready)
+    stats_set(local->stats, STATS_loading, state == LOCAL_LOADING);
+    if (state != LOCAL_READY)
         return local->stats;
     struct journal_figures figures = journal_figures(local->journal);
     stats_set(local->stats, STATS_journal, figures.bytes);
@@ -492,17 +538,22 @@ static uint64_t now_ns(const struct local *local)
     return local->options.time->monotonic_ns(local->options.time);
 }
 
-static void tell_recovered(struct local *local)
+static void set_state(struct local *local, enum local_state state)
 {
+    atomic_store_explicit(&local->state, state, memory_order_release);
+}
+
+/* From now on readers are answered. */
+static void tell_recovered(struct local *local, enum local_state state)
+{
+    local->recovery_ms = (now_ns(local) - local->recovery_begun_ns) / NS_PER_MS;
+    set_state(local, state);
     event_tell(&local->events,
                (struct engine_event){.name = EVENT_RECOVERY_DONE,
                                      .count = atomic_load(&local->store.keys),
                                      .bytes = atomic_load(&local->recovery.bytes_done),
                                      .sequence = store_sequence(&local->store),
                                      .ms = local->recovery_ms});
-    event_tell(&local->events, (struct engine_event){.name = EVENT_STORE_OPENED,
-                                                     .file = FORMAT_MANIFEST_NAME,
-                                                     .detail = local->durability});
 }
 
 static void tell_recovery_failed(struct local *local)
@@ -514,22 +565,81 @@ static void tell_recovery_failed(struct local *local)
                                                      .detail = local->failure.message});
 }
 
+/* ---- opening on a full disk ---- */
+
+static bool pause_before_retry(const struct local *local)
+{
+    for (int waited_ms = 0; waited_ms < RETRY_NO_SPACE_MS; waited_ms += RETRY_SLICE_MS) {
+        if (atomic_load(&local->closing))
+            return false;
+        usleep(RETRY_SLICE_MS * 1000);
+    }
+    return true;
+}
+
+/* What cannot be made durable now cannot be shown either. */
+static void serve_reads(struct local *local)
+{
+    if (recovery_settle(&local->recovery) == STATUS_OK)
+        tell_recovered(local, LOCAL_READABLE);
+    event_tell(&local->events,
+               (struct engine_event){.name = EVENT_NO_JOURNAL,
+                                     .bytes = local->recovery.journal.first_segment_bytes});
+}
+
+static enum status try_journal(struct local *local)
+{
+    local->failure = (struct failure){0};
+    return recovery_begin_journal(&local->recovery, &local->journal, &local->failure);
+}
+
+/* A full disk is no reason to give up: somebody may free space. The ballast is for that, too. */
+static enum status begin_journal(struct local *local)
+{
+    struct ballast ballast;
+    enum status status = try_journal(local);
+    if (status != STATUS_NO_SPACE)
+        return status;
+    ballast_init(&ballast, local->disk, local->options.ballast_bytes, local->options.reserve_bytes);
+    if (ballast_release(&ballast))
+        status = try_journal(local);
+    if (status != STATUS_NO_SPACE || !local->threaded)
+        return status;
+    serve_reads(local);
+    while (status == STATUS_NO_SPACE && pause_before_retry(local))
+        status = try_journal(local);
+    return status == STATUS_NO_SPACE ? STATUS_CANCELLED : status;
+}
+
+static enum status recover_and_begin(struct local *local)
+{
+    enum status status = recovery_replay(&local->recovery, &local->failure);
+    if (status == STATUS_OK)
+        status = begin_journal(local);
+    return status == STATUS_OK ? start_writers(local) : status;
+}
+
 static enum status recover(struct local *local)
 {
-    uint64_t begun = now_ns(local);
+    local->recovery_begun_ns = now_ns(local);
     event_tell(&local->events,
                (struct engine_event){.name = EVENT_RECOVERY_STARTED, .file = FORMAT_MANIFEST_NAME});
-    enum status status = recovery_run(&local->recovery, &local->journal, &local->failure);
-    if (status == STATUS_OK)
-        status = start_writers(local);
-    local->recovery_ms = (now_ns(local) - begun) / NS_PER_MS;
-    if (status == STATUS_OK)
-        tell_recovered(local);
-    else if (status != STATUS_CANCELLED)
-        tell_recovery_failed(local);
-    atomic_store_explicit(&local->state, status == STATUS_OK ? ENGINE_READY : ENGINE_UNUSABLE,
-                          memory_order_release);
-    return status;
+    enum status status = recover_and_begin(local);
+    recovery_done(&local->recovery);
+    if (status != STATUS_OK) {
+        set_state(local, LOCAL_UNUSABLE);
+        if (status != STATUS_CANCELLED)
+            tell_recovery_failed(local);
+        return status;
+    }
+    if (state_of(local) == LOCAL_READABLE)
+        set_state(local, LOCAL_READY);
+    else
+        tell_recovered(local, LOCAL_READY);
+    event_tell(&local->events, (struct engine_event){.name = EVENT_STORE_OPENED,
+                                                     .file = FORMAT_MANIFEST_NAME,
+                                                     .detail = local->durability});
+    return STATUS_OK;
 }
 
 static void *recovery_thread(void *context)
@@ -606,7 +716,6 @@ static void set_recovery(struct local *local)
                     .events = local->events},
         .closing = &local->closing,
         .threads = local->threaded ? processors() : 1,
-        .patient = local->threaded,
         .events = local->events,
     };
     memcpy(local->recovery.journal.uuid, local->manifest.uuid, FORMAT_UUID_BYTES);
@@ -657,7 +766,7 @@ static void close_writers(struct local *local)
     maintenance_stop(local->maintenance); /* first: its dumps wake the compactor */
     compactor_close(local->compactor);
     maintenance_close(local->maintenance);
-    if (state_of(local) == ENGINE_READY) {
+    if (state_of(local) == LOCAL_READY) {
         /* Without the mark the next start only has more to check. */
         enum status ignored = commit_mark(local->commit, FRAME_CLEAN);
         (void)ignored;
@@ -701,7 +810,7 @@ enum status local_open(const struct engine_options *options, struct disk *disk, 
     local->disk = disk;
     local->threaded = threaded;
     local->events = (struct event_sink){options->on_event, options->on_event_context};
-    atomic_init(&local->state, ENGINE_LOADING);
+    atomic_init(&local->state, LOCAL_LOADING);
     enum status status = open_parts(local, failure);
     if (status != STATUS_OK) {
         local_close(&local->face);

@@ -26,20 +26,37 @@ struct recovery {
     struct journal_options journal; /* ids and sequences are filled in */
     const atomic_bool *closing;     /* raised: give up with CANCELLED */
     unsigned threads;               /* for loading tables */
-    bool patient;                   /* a full disk: wait for room instead of NO_SPACE */
     struct event_sink events;
     /* where damage was found: set with the failure, else empty */
     struct chain_place failed;
+    struct recovered *recovered; /* between the steps */
     /* progress, read by anyone */
     _Atomic uint64_t bytes_done, bytes_to_do;
 };
 
 /*
- * OK: `*out_journal` is ready for its first group. CORRUPT_LOG, FORMAT: `failure` names file,
- * offset and sequences, nothing was changed. NO_SPACE: nothing was changed but stray files perhaps.
- * CANCELLED, NO_MEMORY, IO.
+ * The first step: the store holds all that is kept, with the epoch that it will have. It is not to be
+ * read yet: some of it may not be durable. CORRUPT_LOG, FORMAT: `failure` names file, offset and
+ * sequences, nothing was changed. CANCELLED, NO_MEMORY, IO.
  */
-MUST_CHECK enum status recovery_run(struct recovery *recovery, struct journal **out_journal,
-                                    struct failure *failure);
+MUST_CHECK enum status recovery_replay(struct recovery *recovery, struct failure *failure);
+
+/*
+ * The second: makes all of it durable. OK: `*out_journal` is ready for its first group. NO_SPACE:
+ * nothing has changed, and it may be tried again. IO, NO_MEMORY.
+ */
+MUST_CHECK enum status recovery_begin_journal(struct recovery *recovery,
+                                              struct journal **out_journal,
+                                              struct failure *failure);
+
+/*
+ * When there is no room for the second: makes what was replayed durable where it stands, so that it
+ * may be read. The bytes that may not be on the disk are written again, though nothing is written
+ * over otherwise: a sync alone might call pages clean that an earlier one failed to write, and the
+ * same bytes cannot be torn. Once only: a failed sync is not to be repeated.
+ */
+MUST_CHECK enum status recovery_settle(struct recovery *recovery);
+
+void recovery_done(struct recovery *recovery); /* after a failure, and before any step, too */
 
 #endif

@@ -109,7 +109,10 @@ enum status parts_recover(struct parts *parts, struct failure *failure)
         .threads = 1,
     };
     memcpy(recovery.journal.uuid, parts->manifest.uuid, FORMAT_UUID_BYTES);
-    status = recovery_run(&recovery, &parts->journal, failure);
+    status = recovery_replay(&recovery, failure);
+    if (status == STATUS_OK)
+        status = recovery_begin_journal(&recovery, &parts->journal, failure);
+    recovery_done(&recovery);
     if (status == STATUS_OK)
         open_commit(parts);
     return status;
