@@ -240,6 +240,11 @@ static enum status write_temporary(struct disk *disk, const struct manifest *man
         return status;
     status = write_content(file, manifest);
     disk_file_close(file);
+    if (status != STATUS_OK) {
+        /* What cannot be removed now is written over by the next one. */
+        enum status ignored = disk_remove(disk, FORMAT_MANIFEST_TEMPORARY);
+        (void)ignored;
+    }
     return status;
 }
 
