@@ -36,7 +36,7 @@ struct job {
     uint64_t flushed_sequence;
     struct dumped *dumped; /* ascending keys */
     size_t dumped_count;
-    uint64_t dumped_bytes;
+    uint64_t dumped_bytes; /* with their index, at most */
     struct manifest_table listing;
     struct table *table; /* NULL: nothing was to be written */
     struct dead_entries *dead;
@@ -93,7 +93,8 @@ static void add_newest(struct job *job, const struct record *const *records, uin
         if (!is_newest(job->dump->options.store, records[i]))
             continue;
         job->dumped[job->dumped_count++] = (struct dumped){.record = records[i]};
-        job->dumped_bytes += record_bytes(records[i]);
+        job->dumped_bytes += record_bytes(records[i]) + sizeof(struct table_entry_header) +
+                             records[i]->key_bytes + sizeof records[i]->expires_ms;
     }
 }
 
@@ -181,14 +182,22 @@ static enum status make_table(struct job *job)
 
 /* ---- the edit ---- */
 
+/* In interval mode a version that was left out may have yielded to one that is not durable yet. In a
+ * sealed journal it never will be: only a dump of everything may go on then. */
+static enum status settle(struct job *job, uint64_t journal_first)
+{
+    struct journal *journal = job->dump->options.journal;
+    if (!job->dump->options.lazy || journal_first != 0)
+        return STATUS_OK;
+    return journal_is_sealed(journal) ? STATUS_UNAVAILABLE : journal_sync(journal);
+}
+
 static enum status edit(struct job *job, uint64_t journal_first)
 {
     struct journal *journal = job->dump->options.journal;
-    if (job->dump->options.lazy && !journal_is_sealed(journal)) {
-        enum status status = journal_sync(journal);
-        if (status != STATUS_OK)
-            return status;
-    }
+    enum status status = settle(job, journal_first);
+    if (status != STATUS_OK)
+        return status;
     uint64_t durable = journal_durable_sequence(journal);
     if (journal_first == 0)
         journal_first = journal_first_needed(journal, job->flushed_sequence);
@@ -199,7 +208,7 @@ static enum status edit(struct job *job, uint64_t journal_first)
         .durable_sequence = durable > job->flushed_sequence ? durable : job->flushed_sequence,
         .journal_first = journal_first,
     };
-    enum status status = catalog_edit(job->dump->options.catalog, &edit);
+    status = catalog_edit(job->dump->options.catalog, &edit);
     if (status == STATUS_OK)
         journal_release(journal, journal_first);
     return status;
@@ -359,11 +368,20 @@ enum status dump_oldest(struct dump *dump)
     return status;
 }
 
+/* An empty one is frozen only if there is no other to dump: a dump that fails is tried again. */
+static enum status freeze_active(struct store *store)
+{
+    const struct view *view = views_pin(&store->views);
+    bool alone = view->memtable_count == 1;
+    view_unpin(view);
+    return alone || memtable_record_bytes(store->memtable) > 0 ? store_freeze(store) : STATUS_OK;
+}
+
 enum status dump_all(struct dump *dump, uint64_t journal_first)
 {
     assert(journal_first != 0);
     pthread_mutex_lock(&dump->mutex);
-    enum status status = store_freeze(dump->options.store);
+    enum status status = freeze_active(dump->options.store);
     if (status == STATUS_OK)
         status = dump_frozen(dump, SIZE_MAX, journal_first);
     pthread_mutex_unlock(&dump->mutex);
