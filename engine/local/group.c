@@ -256,7 +256,7 @@ static enum status write_group(struct group *group)
     enum status status = journal_write(group->journal, &frame);
     if (status == STATUS_OK && group->options.sync)
         status = journal_sync(group->journal);
-    memtable_note_journal(group->store->memtable, frame.bytes);
+    memtable_note_journal(group->store->memtable, frame_extent(frame.bytes, !group->options.sync));
     return status;
 }
 

@@ -49,7 +49,8 @@ static void note_journal(struct store *store, const struct frame_header *header)
 {
     if (store == NULL)
         return;
-    memtable_note_journal(store->memtable, header->bytes);
+    memtable_note_journal(store->memtable,
+                          frame_extent(header->bytes, (header->flags & FRAME_LAZY) != 0));
     store_freeze_if_full(store);
 }
 

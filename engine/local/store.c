@@ -7,9 +7,21 @@
 #include "reply.h"
 #include "value.h"
 
-enum { MEMTABLE_JOURNAL_BYTES_MAX = 256 << 20 };
+enum {
+    JOURNAL_SHARE = 4, /* of journal to memory, in a memtable that is full */
+    JOURNAL_BYTES_MAX = 256 << 20,
+};
 
 /* ---- opening and closing ---- */
+
+/* Small values take far more of the journal than of memory: a small store, on a small disk, must
+ * not let it grow as far as a large one may. */
+static uint64_t journal_limit(uint64_t memtable_bytes_max)
+{
+    return memtable_bytes_max < JOURNAL_BYTES_MAX / JOURNAL_SHARE
+               ? memtable_bytes_max * JOURNAL_SHARE
+               : JOURNAL_BYTES_MAX;
+}
 
 enum status store_init(struct store *store, uint64_t memory_bytes_max, uint64_t memtable_bytes_max,
                        struct stats *stats, const struct time_source *time, bool threaded)
@@ -17,6 +29,7 @@ enum status store_init(struct store *store, uint64_t memory_bytes_max, uint64_t 
     memset(store, 0, sizeof *store);
     store->budget.limit = memory_bytes_max;
     store->memtable_bytes_max = memtable_bytes_max;
+    atomic_init(&store->journal_bytes_max, journal_limit(memtable_bytes_max));
     store->stats = stats;
     store->time = time;
     store->memtables.budget = &store->budget;
@@ -302,7 +315,7 @@ enum status store_freeze(struct store *store)
 bool store_freeze_if_full(struct store *store)
 {
     bool full = memtable_record_bytes(store->memtable) >= store->memtable_bytes_max ||
-                memtable_journal_bytes(store->memtable) >= MEMTABLE_JOURNAL_BYTES_MAX;
+                memtable_journal_bytes(store->memtable) >= store_journal_limit(store);
     atomic_store_explicit(&store->memtable_is_full, full, memory_order_relaxed);
     return full && store_has_room(store) && store_freeze(store) == STATUS_OK;
 }

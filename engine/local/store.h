@@ -43,6 +43,8 @@ struct store {
     /* atomic: written by the leader after applying (release), read by anyone (acquire) */
     _Atomic uint64_t sequence;
     _Atomic uint64_t keys; /* with a put as newest version */
+    /* atomic: set by housekeeping, read by the leader */
+    _Atomic uint64_t journal_bytes_max; /* that a memtable keeps from being used again */
     atomic_bool memtable_is_full;
 };
 
@@ -89,6 +91,17 @@ bool store_freeze_if_full(struct store *store);
 
 /* The same without looking how full it is. NO_MEMORY. */
 MUST_CHECK enum status store_freeze(struct store *store);
+
+/* A memtable is also full when its records take so many bytes of the journal. */
+static inline void store_limit_journal(struct store *store, uint64_t bytes)
+{
+    atomic_store_explicit(&store->journal_bytes_max, bytes, memory_order_relaxed);
+}
+
+static inline uint64_t store_journal_limit(const struct store *store)
+{
+    return atomic_load_explicit(&store->journal_bytes_max, memory_order_relaxed);
+}
 
 /* Whether a writer may queue: false while the active memtable is full and none can be begun. */
 static inline bool store_has_room(const struct store *store)
