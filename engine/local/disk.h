@@ -137,6 +137,14 @@ MUST_CHECK static inline enum status disk_free_bytes(struct disk *disk, uint64_t
     return disk->operations->free_bytes(disk, out_bytes);
 }
 
+/* NO_SPACE unless so much is free: to ask costs less than to try, and leaves nothing behind. */
+MUST_CHECK static inline enum status disk_check_room(struct disk *disk, uint64_t bytes)
+{
+    uint64_t free_bytes;
+    enum status status = disk_free_bytes(disk, &free_bytes);
+    return status == STATUS_OK && free_bytes < bytes ? STATUS_NO_SPACE : status;
+}
+
 /* NULL is allowed. */
 static inline void disk_file_close(struct disk_file *file)
 {

@@ -239,6 +239,14 @@ static enum status local_compactions(struct engine *engine, struct engine_compac
 
 /* ---- health and figures ---- */
 
+static void describe_space(struct engine_health *health, const struct space *space)
+{
+    snprintf(health->reason, sizeof health->reason,
+             "%" PRIu64 " bytes are free, writes that grow the store need %" PRIu64
+             " (reserve_bytes) and room for the files under way",
+             space_free_bytes(space), space_needed_bytes(space));
+}
+
 static void describe(struct engine_health *health, const struct local *local)
 {
     if (health->state == ENGINE_UNUSABLE)
@@ -250,6 +258,8 @@ static void describe(struct engine_health *health, const struct local *local)
                  "there is no room for a journal segment of %" PRIu64 " bytes; when there is, "
                  "writes are taken without a restart",
                  local->recovery.journal.first_segment_bytes);
+    else if (health->writable == STATUS_NO_SPACE)
+        describe_space(health, maintenance_space(local->maintenance));
     else if (health->writable != STATUS_OK)
         snprintf(health->reason, sizeof health->reason, "%s", status_text(health->writable));
 }
@@ -335,7 +345,8 @@ static struct stats *local_stats(struct engine *engine)
     struct journal_figures figures = journal_figures(local->journal);
     stats_set(local->stats, STATS_journal, figures.bytes);
     stats_set(local->stats, STATS_journal_segments, figures.segments);
-    stats_set(local->stats, STATS_disk_free, maintenance_free_bytes(local->maintenance));
+    stats_set(local->stats, STATS_disk_free,
+              space_free_bytes(maintenance_space(local->maintenance)));
     stats_set(local->stats, STATS_read_only,
               maintenance_writable(local->maintenance) == STATUS_READ_ONLY);
     stats_set(local->stats, STATS_recovery, local->recovery_ms);
@@ -490,7 +501,7 @@ static enum status open_maintenance(struct local *local)
 static uint64_t free_bytes(void *context)
 {
     const struct local *local = context;
-    return maintenance_free_bytes(local->maintenance);
+    return space_free_bytes(maintenance_space(local->maintenance));
 }
 
 static void on_uncertain(void *context)

@@ -5,17 +5,18 @@
  */
 #include "maintenance.h"
 
-#include "ballast.h"
+#include "space.h"
 #include "worker.h"
 
 enum {
-    TICK_MS = 1000, /* free space is looked at, failures are tried again */
+    TICK_MS = 1000, /* free space is looked at */
     RETRY_MS_MAX = 300000,
-    SEALS_APART_MS = 60000, /* a journal that fails again within this time is given up */
-    IDLE_MARK_MS = 1000,    /* after the last group: its EMPTY frame */
-    PRESSED_SHARE = 8,      /* of the memory limit left: the memtable is dumped before it is full */
-    EARLY_SHARE = 16,       /* ... unless it holds less than this share of its size */
-    MEMORY_OK_SHARE = 20,   /* memory is told to be fine again when 1/20 of the limit is free */
+    RETRY_NO_SPACE_MS = 5000, /* unless room is seen earlier */
+    SEALS_APART_MS = 60000,   /* a journal that fails again within this time is given up */
+    IDLE_MARK_MS = 1000,      /* after the last group: its EMPTY frame */
+    PRESSED_SHARE = 8,    /* of the memory limit left: the memtable is dumped before it is full */
+    EARLY_SHARE = 16,     /* ... unless it holds less than this share of its size */
+    MEMORY_OK_SHARE = 20, /* memory is told to be fine again when 1/20 of the limit is free */
 };
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -26,19 +27,19 @@ struct maintenance {
     struct worker *housekeeper, *dumper;
     /* owned by the dump thread */
     uint64_t dump_retry_ms; /* 0: the last one succeeded */
+    enum status dump_told;  /* the failure that was told last; OK: none since a success */
     /* the leader's */
-    uint64_t unsealed_ns; /* 0: never */
+    uint64_t unsealed_ns;    /* 0: never */
+    bool unseal_needs_space; /* it was tried, then: to be tried again */
     /* owned by the housekeeping thread */
     uint64_t next_tick_ns;
     uint64_t next_sync_ns;
     uint64_t marked_sequence; /* of the last group that an EMPTY frame follows */
-    bool prepare_failed;      /* try again at the next tick, not at once */
+    uint64_t next_prepare_ns; /* not earlier, since the last one failed */
     bool told_memory_full;
-    struct ballast ballast;
+    struct space space; /* synchronises itself */
     /* atomic: written by the housekeeping thread, read by anyone */
-    atomic_bool space_is_low;
-    atomic_bool given_up; /* the leader's: read-only until the next start */
-    _Atomic uint64_t free_bytes;
+    atomic_bool given_up;       /* the leader's: read-only until the next start */
     _Atomic uint64_t synced_ns; /* all that was written at this time is durable */
 };
 
@@ -65,14 +66,14 @@ enum status maintenance_writable(const struct maintenance *maintenance)
 {
     if (atomic_load_explicit(&maintenance->given_up, memory_order_acquire))
         return STATUS_READ_ONLY;
-    if (atomic_load_explicit(&maintenance->space_is_low, memory_order_relaxed))
+    if (space_is_low(&maintenance->space))
         return STATUS_NO_SPACE;
     return memory_is_full(maintenance) ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
-uint64_t maintenance_free_bytes(const struct maintenance *maintenance)
+const struct space *maintenance_space(const struct maintenance *maintenance)
 {
-    return atomic_load_explicit(&maintenance->free_bytes, memory_order_relaxed);
+    return &maintenance->space;
 }
 
 static bool has_unsynced(const struct maintenance *maintenance)
@@ -91,37 +92,15 @@ uint64_t maintenance_unsynced_ms(const struct maintenance *maintenance)
 
 /* ---- space ---- */
 
-static void set_space_is_low(struct maintenance *maintenance, bool low)
-{
-    if (atomic_exchange_explicit(&maintenance->space_is_low, low, memory_order_relaxed) == low)
-        return;
-    tell(maintenance, (struct engine_event){.name = low ? EVENT_SPACE_LOW : EVENT_SPACE_OK,
-                                            .bytes = maintenance_free_bytes(maintenance)});
-}
-
-static uint64_t table_bytes(const struct maintenance *maintenance)
-{
-    const struct view *view = views_pin(&maintenance->options.store->views);
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < view->table_count; i++)
-        bytes += view->tables[i]->identity.bytes;
-    view_unpin(view);
-    return bytes;
-}
-
-/* Puts must leave room for the next segment, so that deletes can go on in it. */
 static void look_at_space(struct maintenance *maintenance)
 {
-    uint64_t free_bytes;
-    if (disk_free_bytes(maintenance->options.disk, &free_bytes) != STATUS_OK)
-        return; /* told by the disk; the last answer stands */
-    atomic_store_explicit(&maintenance->free_bytes, free_bytes, memory_order_relaxed);
-    ballast_look(&maintenance->ballast, free_bytes, table_bytes(maintenance));
-    uint64_t needed = ballast_needed_bytes(&maintenance->ballast);
-    if (journal_prepare_is_due(maintenance->options.journal))
-        needed += maintenance->options.segment_bytes;
-    set_space_is_low(maintenance, free_bytes < needed);
+    if (!space_look(&maintenance->space))
+        return;
+    maintenance->next_prepare_ns = 0;
+    worker_wake(maintenance->dumper);
 }
+
+/* ---- memory ---- */
 
 static void look_at_memory(struct maintenance *maintenance)
 {
@@ -160,13 +139,14 @@ static void relieve_memory(struct maintenance *maintenance)
 
 /* ---- what is due ---- */
 
-static void prepare_segment(struct maintenance *maintenance)
+static void prepare_segment(struct maintenance *maintenance, uint64_t now)
 {
     look_at_space(maintenance);
     enum status status = journal_prepare(maintenance->options.journal);
-    maintenance->prepare_failed = status != STATUS_OK;
+    maintenance->next_prepare_ns = status == STATUS_OK ? 0 : now + RETRY_NO_SPACE_MS * NS_PER_MS;
+    space_wants(&maintenance->space, SPACE_SEGMENT, status == STATUS_NO_SPACE);
     if (status == STATUS_NO_SPACE)
-        set_space_is_low(maintenance, true);
+        look_at_space(maintenance);
 }
 
 static void sync_interval(struct maintenance *maintenance, uint64_t now)
@@ -210,21 +190,33 @@ static enum status give_up(struct maintenance *maintenance, const char *why)
     return STATUS_READ_ONLY;
 }
 
-enum status maintenance_unseal(struct maintenance *maintenance)
+static enum status go_on(struct maintenance *maintenance, uint64_t sequence)
 {
     struct journal *journal = maintenance->options.journal;
-    if (atomic_load_explicit(&maintenance->given_up, memory_order_acquire))
-        return STATUS_READ_ONLY;
-    uint64_t now = now_ns(maintenance), before = maintenance->unsealed_ns;
-    if (before != 0 && now - before < SEALS_APART_MS * NS_PER_MS)
-        return give_up(maintenance, "the journal failed twice within a minute");
-    maintenance->unsealed_ns = now;
-    uint64_t next_id, sequence = store_sequence(maintenance->options.store);
+    uint64_t next_id;
     enum status status = journal_next_ready(journal, &next_id);
     if (status == STATUS_OK)
         status = dump_all(maintenance->options.dump, next_id);
-    if (status == STATUS_OK)
-        status = journal_unseal(journal, sequence);
+    return status == STATUS_OK ? journal_unseal(journal, sequence) : status;
+}
+
+enum status maintenance_unseal(struct maintenance *maintenance)
+{
+    if (atomic_load_explicit(&maintenance->given_up, memory_order_acquire))
+        return STATUS_READ_ONLY;
+    uint64_t now = now_ns(maintenance), since = now - maintenance->unsealed_ns;
+    if (maintenance->unseal_needs_space && since < TICK_MS * NS_PER_MS)
+        return STATUS_NO_SPACE;
+    if (maintenance->unsealed_ns != 0 && !maintenance->unseal_needs_space &&
+        since < SEALS_APART_MS * NS_PER_MS)
+        return give_up(maintenance, "the journal failed twice within a minute");
+    maintenance->unsealed_ns = now;
+    uint64_t sequence = store_sequence(maintenance->options.store);
+    enum status status = go_on(maintenance, sequence);
+    maintenance->unseal_needs_space = status == STATUS_NO_SPACE;
+    space_wants(&maintenance->space, SPACE_UNSEAL, status == STATUS_NO_SPACE);
+    if (status == STATUS_NO_SPACE)
+        return status;
     if (status != STATUS_OK)
         return give_up(maintenance, "the journal failed, and so did dumping what it held");
     tell(maintenance, (struct engine_event){.name = EVENT_JOURNAL_UNSEALED, .sequence = sequence});
@@ -257,9 +249,8 @@ static void housekeep(struct maintenance *maintenance)
     }
     if (journal_is_sealed(maintenance->options.journal) && !unseal_alone(maintenance))
         return;
-    if (journal_prepare_is_due(maintenance->options.journal) &&
-        (tick || !maintenance->prepare_failed))
-        prepare_segment(maintenance);
+    if (journal_prepare_is_due(maintenance->options.journal) && now >= maintenance->next_prepare_ns)
+        prepare_segment(maintenance, now);
     if (maintenance->options.sync_interval_ms > 0 && now >= maintenance->next_sync_ns)
         sync_interval(maintenance, now);
     if (mark_is_due(maintenance, now))
@@ -269,26 +260,42 @@ static void housekeep(struct maintenance *maintenance)
 
 /* ---- dumps ---- */
 
+static uint64_t dump_retry_ms(const struct maintenance *maintenance, enum status status)
+{
+    uint64_t doubled = maintenance->dump_retry_ms * 2;
+    if (status == STATUS_NO_SPACE)
+        return RETRY_NO_SPACE_MS;
+    return doubled == 0 ? TICK_MS : doubled < RETRY_MS_MAX ? doubled : RETRY_MS_MAX;
+}
+
+/* A full disk once: it may stay so for long. */
+static void tell_dump_failed(struct maintenance *maintenance, enum status status)
+{
+    enum status told = maintenance->dump_told;
+    maintenance->dump_told = status;
+    if (status != STATUS_NO_SPACE || told != status)
+        tell(maintenance, (struct engine_event){.name = EVENT_DUMP_FAILED,
+                                                .status = status,
+                                                .ms = maintenance->dump_retry_ms});
+}
+
 static void dump_frozen(struct maintenance *maintenance)
 {
     enum status status;
     while ((status = dump_oldest(maintenance->options.dump)) == STATUS_OK)
         if (maintenance->options.on_dumped != NULL)
             maintenance->options.on_dumped(maintenance->options.context);
+    space_wants(&maintenance->space, SPACE_DUMP, status == STATUS_NO_SPACE);
     if (status == STATUS_NOT_FOUND) {
         maintenance->dump_retry_ms = 0;
+        maintenance->dump_told = STATUS_OK;
         journal_trim(maintenance->options.journal);
         return;
     }
     if (status == STATUS_UNKNOWN)
         maintenance_give_up(maintenance, "a manifest could not be made durable");
-    uint64_t doubled = maintenance->dump_retry_ms * 2;
-    maintenance->dump_retry_ms = doubled == 0             ? TICK_MS
-                                 : doubled < RETRY_MS_MAX ? doubled
-                                                          : RETRY_MS_MAX;
-    tell(maintenance, (struct engine_event){.name = EVENT_DUMP_FAILED,
-                                            .status = status,
-                                            .ms = maintenance->dump_retry_ms});
+    maintenance->dump_retry_ms = dump_retry_ms(maintenance, status);
+    tell_dump_failed(maintenance, status);
 }
 
 void maintenance_wake_housekeeping(struct maintenance *maintenance)
@@ -351,9 +358,15 @@ enum status maintenance_open(const struct maintenance_options *options, bool thr
     maintenance->options = *options;
     maintenance->marked_sequence = journal_written_sequence(options->journal);
     atomic_init(&maintenance->synced_ns, now_ns(maintenance));
-    ballast_init(&maintenance->ballast, options->disk, options->ballast_bytes,
-                 options->reserve_bytes);
-    look_at_space(maintenance);
+    space_init(&maintenance->space, &(struct space_options){
+                                        .disk = options->disk,
+                                        .store = options->store,
+                                        .journal = options->journal,
+                                        .segment_bytes = options->segment_bytes,
+                                        .reserve_bytes = options->reserve_bytes,
+                                        .ballast_bytes = options->ballast_bytes,
+                                        .events = options->events,
+                                    });
     enum status status = threaded ? start_threads(maintenance) : STATUS_OK;
     if (status != STATUS_OK) {
         maintenance_close(maintenance);

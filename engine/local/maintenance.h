@@ -12,6 +12,7 @@
 
 #include "commit.h"
 #include "dump.h"
+#include "space.h"
 
 struct maintenance_options {
     struct disk *disk;
@@ -48,7 +49,7 @@ void maintenance_wake_housekeeping(struct maintenance *maintenance);
 /*
  * A journal write or fdatasync failed: dumps all that was applied, and lets the journal go on
  * without the failed frame. READ_ONLY until the next start when that fails, or when it was needed
- * before within a minute.
+ * before within a minute. NO_SPACE: there is no room to dump; it is tried again as there may be.
  */
 MUST_CHECK enum status maintenance_unseal(struct maintenance *maintenance);
 
@@ -58,7 +59,8 @@ void maintenance_give_up(struct maintenance *maintenance, const char *why);
 /* What a put would meet: OK, READ_ONLY, NO_SPACE, NO_MEMORY. Never waits. */
 enum status maintenance_writable(const struct maintenance *maintenance);
 
-uint64_t maintenance_free_bytes(const struct maintenance *maintenance);
+/* What it knows of the disk. */
+const struct space *maintenance_space(const struct maintenance *maintenance);
 
 /* Interval mode: how old an answered write that is not synced may be; 0: all are synced. */
 uint64_t maintenance_unsynced_ms(const struct maintenance *maintenance);

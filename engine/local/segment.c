@@ -102,18 +102,21 @@ static enum status write_zeros(struct segment *segment)
 }
 
 /* A start that was cut off may have left a file of this name. */
-static enum status create_spare(struct disk *disk, const char *spare, struct disk_file **out_file)
+static enum status create_spare(struct disk *disk, const char *spare, struct segment *segment)
 {
     enum status status = disk_remove(disk, spare);
-    return status == STATUS_OK || status == STATUS_NOT_FOUND ? disk_create(disk, spare, out_file)
-                                                             : status;
+    if (status == STATUS_OK || status == STATUS_NOT_FOUND)
+        status = disk_check_room(disk, segment->bytes);
+    if (status == STATUS_OK)
+        status = disk_create(disk, spare, &segment->file);
+    return status == STATUS_OK ? disk_file_reserve(segment->file, segment->bytes) : status;
 }
 
 static enum status open_spare(struct disk *disk, struct segment *segment, const char *spare,
                               uint64_t recycled_id)
 {
     if (recycled_id == 0)
-        return create_spare(disk, spare, &segment->file);
+        return create_spare(disk, spare, segment);
     char recycled[64];
     segment_name(recycled_id, recycled);
     enum status status = disk_rename(disk, recycled, spare);

@@ -360,7 +360,9 @@ static enum status begin_file(struct table_writer *writer, const uint8_t uuid[FO
 {
     char name[64];
     table_name(writer->id, name);
-    enum status status = disk_create(writer->disk, name, &writer->file);
+    enum status status = disk_check_room(writer->disk, bytes_expected);
+    if (status == STATUS_OK)
+        status = disk_create(writer->disk, name, &writer->file);
     if (status == STATUS_OK)
         status = disk_file_reserve(writer->file, bytes_expected);
     struct table_header header = {
