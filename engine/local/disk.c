@@ -170,6 +170,8 @@ static enum status real_file_truncate(struct disk_file *file, uint64_t bytes)
 static enum status real_file_reserve(struct disk_file *file, uint64_t bytes)
 {
     int error;
+    if (bytes == 0) /* fallocate() calls it invalid */
+        return STATUS_OK;
     do
         error = fallocate(descriptor_of(file), 0, 0, (off_t)bytes) == 0 ? 0 : errno;
     while (error == EINTR);

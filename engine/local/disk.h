@@ -61,7 +61,7 @@ struct disk_operations {
     /* fdatasync: contents and size. Never call it again on a file for which it failed. */
     enum status (*file_sync)(struct disk_file *file);
     enum status (*file_truncate)(struct disk_file *file, uint64_t bytes);
-    /* Makes the file at least `bytes` long and takes the space for it now. NO_SPACE. */
+    /* Makes the file at least `bytes` long and takes the space for it now; 0: nothing. NO_SPACE. */
     enum status (*file_reserve)(struct disk_file *file, uint64_t bytes);
     /*
      * The file's first `bytes` as memory, read-only, until file_unmap; the file stays open. What

@@ -348,6 +348,24 @@ static void tells_the_free_bytes(void **state)
     end(&fixture);
 }
 
+static void reserving_takes_space_or_nothing(void **state)
+{
+    (void)state;
+    struct fixture fixture = begin();
+    struct disk_file *file = make_file(fixture.disk, "a", "hello");
+    uint64_t bytes = 0;
+    assert_int_equal(disk_file_reserve(file, 0), STATUS_OK);
+    assert_int_equal(disk_file_reserve(file, 3), STATUS_OK);
+    assert_holds(file, "hello");
+    assert_int_equal(disk_file_reserve(file, 1 << 20), STATUS_OK);
+    assert_int_equal(disk_file_size(file, &bytes), STATUS_OK);
+    assert_int_equal(bytes, 1 << 20);
+    assert_int_equal(disk_file_truncate(file, 5), STATUS_OK);
+    assert_holds(file, "hello");
+    disk_file_close(file);
+    end(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -364,6 +382,7 @@ int main(int argc, char **argv)
              makes_an_absent_directory_for_its_user_alone),
         TEST("says what to do when it cannot open", says_what_to_do_when_it_cannot_open),
         TEST("tells the free bytes", tells_the_free_bytes),
+        TEST("reserving takes space or nothing", reserving_takes_space_or_nothing),
     };
     return test_main(argc, argv, "disk", tests);
 }
