@@ -56,29 +56,37 @@ static bool footer_is_valid(const struct table *table, const struct table_footer
            footer->tail_bytes == tail_end - footer->tail_offset;
 }
 
-/* Splits the checked tail; its lengths are still compared with its size. */
-static bool index_tail(struct table *table, uint64_t tail_bytes)
+static bool block_is_inside(const struct table_block_header *block,
+                            const struct table_footer *footer)
+{
+    return block->offset >= footer->records_end && block->offset <= footer->tail_offset &&
+           block->bytes <= footer->tail_offset - block->offset;
+}
+
+/* Splits the checked tail; its lengths are still compared with its size. CORRUPT_LOG, NO_MEMORY. */
+static enum status index_tail(struct table *table, const struct table_footer *footer)
 {
     uint64_t at = sizeof *table->properties;
-    if (tail_bytes < at)
-        return false;
+    if (footer->tail_bytes < at)
+        return STATUS_CORRUPT_LOG;
     table->properties = (const struct table_properties *)table->tail;
     at += format_align(table->properties->last_key_bytes, FORMAT_RECORD_ALIGNMENT);
     uint32_t count = table->properties->blocks;
-    if (count == 0 || count > tail_bytes / sizeof(struct table_block_header))
-        return false;
+    if (count == 0 || count > footer->tail_bytes / sizeof(struct table_block_header))
+        return STATUS_CORRUPT_LOG;
     table->blocks = calloc(count, sizeof(void *));
     if (table->blocks == NULL)
-        return false;
+        return STATUS_NO_MEMORY;
     for (uint32_t i = 0; i < count; i++) {
         const struct table_block_header *block =
             (const struct table_block_header *)(table->tail + at);
-        if (at > tail_bytes || tail_bytes - at < sizeof *block)
-            return false;
+        if (at > footer->tail_bytes || footer->tail_bytes - at < sizeof *block ||
+            !block_is_inside(block, footer))
+            return STATUS_CORRUPT_LOG;
         at += format_align(sizeof *block + block->key_bytes, FORMAT_RECORD_ALIGNMENT);
         table->blocks[i] = block;
     }
-    return at == tail_bytes;
+    return at == footer->tail_bytes ? STATUS_OK : STATUS_CORRUPT_LOG;
 }
 
 static enum status read_tail(struct table *table, struct failure *failure)
@@ -95,12 +103,15 @@ static enum status read_tail(struct table *table, struct failure *failure)
     if (table->tail == NULL)
         return failure_set(failure, STATUS_NO_MEMORY, "no memory to open %s", table->file->name);
     status = read_exactly(table->file, footer.tail_offset, table->tail, footer.tail_bytes);
-    if (status == STATUS_IO)
-        return failure_set(failure, status, "%s: it cannot be read", table->file->name);
-    if (status != STATUS_OK || footer.tail_check != checksum64(table->tail, footer.tail_bytes, 0) ||
-        !index_tail(table, footer.tail_bytes))
+    if (status == STATUS_OK && footer.tail_check != checksum64(table->tail, footer.tail_bytes, 0))
+        status = STATUS_CORRUPT_LOG;
+    if (status == STATUS_OK)
+        status = index_tail(table, &footer);
+    if (status == STATUS_CORRUPT_LOG)
         return damaged(table, failure, footer.tail_offset, "the table's top index is damaged");
-    return STATUS_OK;
+    return status == STATUS_OK ? status
+                               : failure_set(failure, status, "%s: it cannot be read: %s",
+                                             table->file->name, status_text(status));
 }
 
 static enum status open_parts(struct table *table, struct disk *disk,
