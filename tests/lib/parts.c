@@ -21,11 +21,34 @@ static void set_defaults(struct parts_options *options)
     if (options->memtable_bytes == 0)
         options->memtable_bytes = 1 << 30;
     if (options->segment_bytes == 0)
-        options->segment_bytes = 20 << 20;
+        options->segment_bytes = options->crash != NULL ? 1 << 20 : 20 << 20;
     if (options->queue_bytes_max == 0)
         options->queue_bytes_max = 32 << 20;
     if (options->rotate_wait_ms == 0)
         options->rotate_wait_ms = 10000;
+    if (options->output_bytes_max == 0)
+        options->output_bytes_max = 256 << 20;
+    if (options->load_threads == 0)
+        options->load_threads = 1;
+    options->no_housekeeping |= options->crash != NULL;
+}
+
+static uint64_t standing_ns(const struct time_source *source)
+{
+    (void)source;
+    return 1000000000;
+}
+
+static int64_t standing_ms(const struct time_source *source)
+{
+    (void)source;
+    return 1700000000000;
+}
+
+static const struct time_source *time_of(const struct parts *parts)
+{
+    static const struct time_source standing = {standing_ns, standing_ms};
+    return parts->options.crash != NULL ? &standing : time_source_system();
 }
 
 static enum status unseal(void *context)
@@ -39,6 +62,40 @@ static void on_frozen(void *context)
     struct parts *parts = context;
     if (parts->maintenance != NULL)
         maintenance_wake_dump(parts->maintenance);
+}
+
+static uint64_t free_bytes(void *context)
+{
+    const struct parts *parts = context;
+    return parts->free_bytes;
+}
+
+static void on_uncertain(void *context)
+{
+    struct parts *parts = context;
+    parts->uncertain++;
+}
+
+static void open_compaction(struct parts *parts)
+{
+    parts->compaction = (struct compaction_options){
+        .store = &parts->store,
+        .journal = parts->journal,
+        .catalog = &parts->catalog,
+        .lazy = parts->options.lazy,
+        .output_bytes_max = parts->options.output_bytes_max,
+        .bytes_per_second_max = parts->options.bytes_per_second_max,
+    };
+    struct compactor_options compactor = {
+        .compaction = parts->compaction,
+        .interval_ms = 24 * 3600 * 1000,
+        .live_bytes_max = 1 << 30,
+        .free_bytes = free_bytes,
+        .on_uncertain = on_uncertain,
+        .context = parts,
+    };
+    parts->free_bytes = UINT64_C(1) << 40;
+    check(compactor_open(&compactor, parts->options.with_compactor, &parts->compactor));
 }
 
 static void open_commit(struct parts *parts)
@@ -80,21 +137,24 @@ static void open_commit(struct parts *parts)
     };
     if (!parts->options.no_housekeeping)
         check(maintenance_open(&maintenance, true, &parts->maintenance));
+    open_compaction(parts);
 }
 
 enum status parts_recover(struct parts *parts, struct failure *failure)
 {
     static const atomic_bool not_closing;
-    parts->disk = held_disk_open(parts->path);
+    parts->disk = parts->options.crash != NULL ? crash_disk_attach(parts->options.crash)
+                                               : held_disk_open(parts->path);
     parts->stats = stats_open();
     check(store_init(&parts->store, parts->options.memory_bytes, parts->options.memtable_bytes,
-                     parts->stats, time_source_system(), true));
+                     parts->stats, time_of(parts), parts->options.crash == NULL));
     enum status status = manifest_read(parts->disk, &parts->manifest, failure);
     if (status == STATUS_NOT_FOUND) {
         manifest_init(&parts->manifest);
         status = manifest_write(parts->disk, &parts->manifest);
     }
-    check(status);
+    if (status != STATUS_OK)
+        return status;
     struct recovery recovery = {
         .disk = parts->disk,
         .manifest = &parts->manifest,
@@ -103,10 +163,10 @@ enum status parts_recover(struct parts *parts, struct failure *failure)
                     .lazy = parts->options.lazy,
                     .segment_bytes = parts->options.segment_bytes,
                     .first_segment_bytes = parts->options.segment_bytes,
-                    .time = time_source_system(),
+                    .time = time_of(parts),
                     .stats = parts->stats},
         .closing = &not_closing,
-        .threads = 1,
+        .threads = parts->options.load_threads,
     };
     memcpy(recovery.journal.uuid, parts->manifest.uuid, FORMAT_UUID_BYTES);
     status = recovery_replay(&recovery, failure);
@@ -121,24 +181,32 @@ enum status parts_recover(struct parts *parts, struct failure *failure)
 void parts_open(struct parts *parts, const struct parts_options *options)
 {
     struct failure failure = {0};
-    *parts = (struct parts){.options = *options, .path = test_directory_make()};
+    *parts = (struct parts){.options = *options};
+    if (options->crash == NULL)
+        parts->path = test_directory_make();
     set_defaults(&parts->options);
     check(parts_recover(parts, &failure));
 }
 
 /* Nothing is being received or sent: all that is charged must be what the store holds. */
-static void check_accounts(const struct store *store)
+static void check_accounts(struct store *store)
 {
-    uint64_t held = keymap_bytes(store->keymap) + entry_pool_bytes(store->entries) +
-                    memtable_bytes(store->memtable);
+    uint64_t held = keymap_bytes(store->keymap) + entry_pool_bytes(store->entries);
+    const struct view *view = views_pin(&store->views);
+    for (size_t i = 0; i < view->memtable_count; i++)
+        held += memtable_bytes(view->memtables[i]);
+    view_unpin(view);
     assert_int_equal(budget_used(&store->budget), held);
 }
 
 void parts_stop(struct parts *parts)
 {
+    compactor_close(parts->compactor);
     maintenance_close(parts->maintenance);
-    reclaim_run(parts->store.reclaim);
-    check_accounts(&parts->store);
+    if (parts->store.reclaim != NULL) {
+        reclaim_run(parts->store.reclaim);
+        check_accounts(&parts->store);
+    }
     store_done(&parts->store);
     commit_close(parts->commit);
     dump_close(parts->dump);
@@ -147,6 +215,7 @@ void parts_stop(struct parts *parts)
     manifest_done(&parts->manifest);
     disk_close(parts->disk);
     stats_close(parts->stats);
+    parts->compactor = NULL;
     parts->maintenance = NULL;
     parts->commit = NULL;
     parts->dump = NULL;
@@ -156,7 +225,85 @@ void parts_stop(struct parts *parts)
 void parts_close(struct parts *parts)
 {
     parts_stop(parts);
-    test_directory_remove(parts->path);
+    if (parts->path != NULL)
+        test_directory_remove(parts->path);
+}
+
+/* ---- tables ---- */
+
+static enum status freeze(void *context)
+{
+    return store_freeze(context);
+}
+
+enum status parts_dump(struct parts *parts)
+{
+    enum status status = commit_alone(parts->commit, freeze, &parts->store);
+    while (status == STATUS_OK)
+        status = dump_oldest(parts->dump);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+static enum status run_compaction(struct parts *parts, const struct view *view,
+                                  const struct victims *victims)
+{
+    return compaction_run(&parts->compaction, view, victims, &parts->closing, &parts->progress);
+}
+
+enum status parts_compact(struct parts *parts, enum victims_mode mode)
+{
+    const struct view *view = views_pin(&parts->store.views);
+    struct victims victims;
+    check(victims_pick(view, mode, UINT64_MAX, UINT64_MAX / 4, &victims));
+    enum status status =
+        victims.count > 0 ? run_compaction(parts, view, &victims) : STATUS_NOT_FOUND;
+    victims_done(&victims);
+    view_unpin(view);
+    return status;
+}
+
+enum status parts_compact_tables(struct parts *parts, const uint64_t *ids, size_t count)
+{
+    const struct view *view = views_pin(&parts->store.views);
+    struct victims victims = {.tables = calloc(count, sizeof(struct table *))};
+    for (size_t i = 0; i < view->table_count; i++)
+        for (size_t j = 0; j < count; j++)
+            if (view->tables[i]->identity.id == ids[j]) {
+                victims.tables[victims.count++] = view->tables[i];
+                victims.live_bytes += view->tables[i]->live_bytes;
+            }
+    assert_int_equal(victims.count, count);
+    enum status status = run_compaction(parts, view, &victims);
+    victims_done(&victims);
+    view_unpin(view);
+    return status;
+}
+
+struct table *parts_table(struct parts *parts, uint64_t id)
+{
+    const struct view *view = views_pin(&parts->store.views);
+    struct table *found = NULL;
+    for (size_t i = 0; i < view->table_count; i++)
+        if (view->tables[i]->identity.id == id)
+            found = view->tables[i];
+    view_unpin(view);
+    return found;
+}
+
+size_t parts_table_count(struct parts *parts)
+{
+    const struct view *view = views_pin(&parts->store.views);
+    size_t count = view->table_count;
+    view_unpin(view);
+    return count;
+}
+
+size_t parts_memtable_count(struct parts *parts)
+{
+    const struct view *view = views_pin(&parts->store.views);
+    size_t count = view->memtable_count;
+    view_unpin(view);
+    return count;
 }
 
 /* ---- one operation ---- */
@@ -181,6 +328,8 @@ enum status parts_commit(struct parts *parts, struct engine_operation *operation
                          const struct engine_context *context)
 {
     struct engine_context patience = parts_patience();
+    if (parts->options.crash != NULL && journal_prepare_is_due(parts->journal))
+        check(journal_prepare(parts->journal));
     enum status status =
         commit_submit(parts->commit, operations, count, context != NULL ? context : &patience);
     for (uint32_t i = 0; i < count; i++)
@@ -228,4 +377,13 @@ bool parts_has(struct parts *parts, const char *key, const char *value)
     bool same = bytes_equal(item.value, bytes_of(value));
     engine_item_done(&item);
     return same;
+}
+
+enum status parts_read(struct parts *parts, const char *key)
+{
+    struct engine_item item;
+    enum status status = store_get(&parts->store, bytes_of(key), true, &item);
+    if (status == STATUS_OK)
+        engine_item_done(&item);
+    return status;
 }
