@@ -134,8 +134,21 @@ static enum status follow_links(struct chain *chain, uint64_t journal_first,
     return STATUS_OK;
 }
 
+/* Only a segment with a successor is ever cut off, where the successor's LINK says. */
+static enum status check_lengths(const struct chain *chain, struct chain_place *place,
+                                 struct failure *failure)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        const struct chain_segment *found = &chain->segments[i];
+        if (found->segment->cut_short && (!found->linked || found == chain->last))
+            return chain_fail(place, failure, STATUS_CORRUPT_LOG, found->id, found->segment->bytes,
+                              "the file ends here, and was longer; restore it from a copy");
+    }
+    return STATUS_OK;
+}
+
 /* The last start began a segment before it wrote the manifest: unless all of it is in tables by now,
- * it is there, LINK or not. Only so is a journal told from none that lost its newest segments. */
+ * it is there, LINK or not. Only so is a journal told from one that lost its newest segments. */
 static enum status check_newest(const struct chain *chain, const struct manifest *manifest,
                                 struct chain_place *place, struct failure *failure)
 {
@@ -163,8 +176,9 @@ enum status chain_open(struct chain *chain, struct disk *disk, const struct mani
     status = check_newest(chain, manifest, place, failure);
     for (size_t i = 0; i < chain->count && status == STATUS_OK; i++)
         status = open_segment(&chain->segments[i], disk, manifest, place, failure);
-    return status == STATUS_OK ? follow_links(chain, manifest->journal_first, place, failure)
-                               : status;
+    if (status == STATUS_OK)
+        status = follow_links(chain, manifest->journal_first, place, failure);
+    return status == STATUS_OK ? check_lengths(chain, place, failure) : status;
 }
 
 void chain_close(struct chain *chain)

@@ -20,10 +20,11 @@ struct segment_header {
     uint8_t uuid[FORMAT_UUID_BYTES];
     uint64_t id;
     uint64_t salt;
+    uint64_t bytes; /* of the file as it was made */
     uint64_t check; /* of all before it */
 };
 
-_Static_assert(sizeof(struct segment_header) == 56, "on disk");
+_Static_assert(sizeof(struct segment_header) == 64, "on disk");
 
 static uint64_t header_check(const struct segment_header *header)
 {
@@ -75,6 +76,7 @@ static enum status write_header(struct segment *segment, const uint8_t uuid[FORM
                    .format = FORMAT_VERSION,
                    .id = segment->id,
                    .salt = segment->salt,
+                   .bytes = segment->bytes,
                }};
     memcpy(first.header.uuid, uuid, FORMAT_UUID_BYTES);
     first.header.check = header_check(&first.header);
@@ -182,7 +184,9 @@ static enum status read_header(struct segment *segment, const uint8_t uuid[FORMA
     if (header.id != segment->id || memcmp(header.uuid, uuid, FORMAT_UUID_BYTES) != 0)
         return STATUS_CORRUPT_LOG;
     segment->salt = header.salt;
-    return disk_file_size(segment->file, &segment->bytes);
+    status = disk_file_size(segment->file, &segment->bytes);
+    segment->cut_short = segment->bytes < header.bytes;
+    return status;
 }
 
 enum status segment_open(struct disk *disk, const uint8_t uuid[FORMAT_UUID_BYTES], uint64_t id,

@@ -25,6 +25,7 @@ struct segment {
     uint64_t id;
     uint64_t salt;
     uint64_t bytes; /* of the file */
+    bool cut_short; /* the file is smaller than it was made: only its successor may say why */
     /* guarded by sync_mutex */
     pthread_mutex_t sync_mutex;
     bool

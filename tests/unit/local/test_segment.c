@@ -5,7 +5,7 @@
 #include "../../lib/crash_disk.h"
 #include "../../lib/test.h"
 
-enum { BYTES = 64 << 10, HEADER_CHECKED_BYTES = 56 };
+enum { BYTES = 64 << 10, HEADER_CHECKED_BYTES = 64 };
 
 static const uint8_t uuid[FORMAT_UUID_BYTES] = "0123456789abcde";
 
