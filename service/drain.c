@@ -121,9 +121,9 @@ static size_t wait_for_requests(struct server *server, uint64_t drain_ms)
 void drain_run(struct server *server, struct api *api, uint64_t drain_ms, struct logger *logger)
 {
     notify("STOPPING=1");
-    logger_say(logger, LOGGER_INFO, "stopping");
     api_drain(api);
     server_quiesce(server);
+    logger_say(logger, LOGGER_INFO, "stopping"); /* after it: who reads it can rely on both */
     size_t left = wait_for_requests(server, drain_ms);
     if (left > 0) {
         struct logger_line line;

@@ -60,7 +60,7 @@ static struct wire *begin_put(const struct fixture *fixture)
 static void signal_and_wait_for_draining(struct fixture *fixture)
 {
     kill(fixture->server.pid, SIGTERM);
-    assert_true(child_log_gets(&fixture->server, "drain"));
+    assert_true(child_log_gets(&fixture->server, "msg=stopping"));
 }
 
 static void assert_closing(const struct wire_response *response)
