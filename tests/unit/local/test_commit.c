@@ -492,11 +492,12 @@ static void without_memory_a_put_is_refused_and_a_delete_is_not(void **state)
     open_parts(&parts);
     assert_int_equal(parts_put(&parts, "a", "1"), STATUS_OK);
     struct value *value;
-    parts.store.budget.limit = 1;
-    assert_int_equal(value_open(&parts.store.budget, bytes_of("b"), bytes_of(""), 1, &value),
-                     STATUS_NO_MEMORY);
+    struct budget *budget = &parts.store.budget;
+    budget_force(budget, budget->limit);
+    assert_int_equal(value_open(budget, bytes_of("b"), bytes_of(""), 1, &value), STATUS_NO_MEMORY);
     assert_int_equal(parts_delete(&parts, "a"), STATUS_OK);
     assert_int_equal(parts_version(&parts, "a"), 0);
+    budget_give(budget, budget->limit);
     parts_close(&parts);
 }
 
