@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The whole engine through its face, with segments so small that they change all the time: writers
- * that own their keys and know what must be in them, readers beside them, restarts in between.
+ * The whole engine through its face, with segments so small that they change all the time, and with
+ * memtables so small that they are dumped and compacted all the time: writers that own their keys
+ * and know what must be in them, readers beside them, restarts in between.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "../lib/threads.h"
 
 enum { WRITERS = 4, KEYS = 40, ROUNDS = 3, COMMITS = 250, BATCH = 4, READERS = 2 };
+enum { MEMTABLE_SMALL = 1 << 20, MEMTABLE_LARGE = 1 << 30 };
 
 /* What a writer knows of one of its keys. The value says it too: number of the write, then fill. */
 struct key_state {
@@ -189,9 +191,33 @@ static void *read_others(void *context)
     return NULL;
 }
 
+/* One compaction after the other, as fast as they go. */
+static void *compact_all_the_time(void *context)
+{
+    (void)context;
+    while (atomic_load(&shared.writers_left) > 0) {
+        uint64_t id;
+        struct engine_context context_of_wait = patience();
+        enum status status = engine_compact(shared.engine, &id);
+        THREAD_ASSERT(status == STATUS_OK || status == STATUS_RUNNING);
+        THREAD_ASSERT(engine_compaction_wait(shared.engine, id, &context_of_wait) == STATUS_OK);
+        usleep(1000);
+    }
+    return NULL;
+}
+
+static void check_compactions(void)
+{
+    struct engine_compaction rows[ENGINE_COMPACTIONS_KEPT];
+    size_t count;
+    assert_int_equal(engine_compactions(shared.engine, rows, COUNT_OF(rows), &count), STATUS_OK);
+    for (size_t i = 0; i < count; i++)
+        assert_int_not_equal(rows[i].state, ENGINE_COMPACTION_FAILED);
+}
+
 /* ---- restarts ---- */
 
-static void open_engine(const char *path, uint64_t interval_ms)
+static void open_engine(const char *path, uint64_t interval_ms, uint64_t memtable_bytes)
 {
     char url[300];
     snprintf(url, sizeof url, "file:%s", path);
@@ -205,6 +231,7 @@ static void open_engine(const char *path, uint64_t interval_ms)
     options.journal_segment_bytes = 1;
     options.reserve_bytes = 0;
     options.memory_bytes_max = UINT64_C(2) << 30;
+    options.memtable_bytes = memtable_bytes;
     struct failure failure = {0};
     if (engine_open(&options, &shared.engine, &failure) != STATUS_OK)
         fail_msg("%s", failure.message);
@@ -236,10 +263,12 @@ static void write_from_many_threads(void)
         threads_start(&threads, write_and_check, &shared.writers[i]);
     for (uint64_t i = 0; i < READERS; i++)
         threads_start(&threads, read_others, (void *)(uintptr_t)i);
+    threads_start(&threads, compact_all_the_time, NULL);
     threads_join(&threads);
+    check_compactions();
 }
 
-static void answers_stay_true(uint64_t interval_ms)
+static void answers_stay_true(uint64_t interval_ms, uint64_t memtable_bytes)
 {
     memset(&shared, 0, sizeof shared);
     for (uint64_t i = 0; i < WRITERS; i++) {
@@ -247,30 +276,47 @@ static void answers_stay_true(uint64_t interval_ms)
         shared.writers[i].state = i + 1;
     }
     char *path = test_directory_make();
+    uint64_t dumps = 0, compactions = 0;
     for (int round = 0; round < ROUNDS; round++) {
-        open_engine(path, interval_ms);
+        open_engine(path, interval_ms, memtable_bytes);
         check_everything();
         write_from_many_threads();
         check_everything();
+        dumps += stats_read(engine_stats(shared.engine), STATS_dumps);
+        compactions += stats_read(engine_stats(shared.engine), STATS_compactions);
         engine_close(shared.engine);
     }
-    open_engine(path, interval_ms);
+    open_engine(path, interval_ms, memtable_bytes);
     check_everything();
     engine_close(shared.engine);
     assert_true(shared.reads > 0);
+    assert_true((dumps > 0) == (memtable_bytes < MEMTABLE_LARGE));
+    assert_true((compactions > 0) == (memtable_bytes < MEMTABLE_LARGE));
     test_directory_remove(path);
 }
 
 static void answers_stay_true_over_restarts(void **state)
 {
     (void)state;
-    answers_stay_true(0);
+    answers_stay_true(0, MEMTABLE_LARGE);
 }
 
 static void answers_stay_true_in_interval_mode(void **state)
 {
     (void)state;
-    answers_stay_true(5);
+    answers_stay_true(5, MEMTABLE_LARGE);
+}
+
+static void answers_stay_true_while_memory_is_outgrown(void **state)
+{
+    (void)state;
+    answers_stay_true(0, MEMTABLE_SMALL);
+}
+
+static void answers_stay_true_while_memory_is_outgrown_lazily(void **state)
+{
+    (void)state;
+    answers_stay_true(5, MEMTABLE_SMALL);
 }
 
 int main(int argc, char **argv)
@@ -278,6 +324,10 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         TEST("answers stay true over restarts", answers_stay_true_over_restarts),
         TEST("answers stay true in interval mode", answers_stay_true_in_interval_mode),
+        TEST("answers stay true while memory is outgrown",
+             answers_stay_true_while_memory_is_outgrown),
+        TEST("answers stay true while memory is outgrown in interval mode",
+             answers_stay_true_while_memory_is_outgrown_lazily),
     };
     return test_main(argc, argv, "engine", tests);
 }
