@@ -145,13 +145,18 @@ static bool is_ready(const struct child *child)
     return wire_ask(child->port, "GET", "/readyz", "", NULL, 0, NULL) == 200;
 }
 
-void child_start(struct child *child, const char *directory, const char *const *arguments)
+void child_launch(struct child *child, const char *directory, const char *const *arguments)
 {
     snprintf(child->log_path, sizeof child->log_path, "%s/log", directory);
     unlink(child->log_path);
     child->pid = fork();
     if (child->pid == 0)
         run_binary(child, directory, arguments);
+}
+
+void child_start(struct child *child, const char *directory, const char *const *arguments)
+{
+    child_launch(child, directory, arguments);
     for (int tries = 0; tries < TRIES; tries++) {
         if (find_port(child) && is_ready(child))
             return;

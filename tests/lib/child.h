@@ -20,9 +20,12 @@ struct child {
 };
 
 /*
- * Starts it over `directory`/data, with more arguments, a NULL-ended list or NULL, and waits until
- * /readyz answers 200. The log is `directory`/log. Fails the test when the process ends before.
+ * Starts it over `directory`/data, with more arguments, a NULL-ended list or NULL. The log is
+ * `directory`/log.
  */
+void child_launch(struct child *child, const char *directory, const char *const *arguments);
+
+/* The same, and waits until /readyz answers 200. Fails the test when the process ends before. */
 void child_start(struct child *child, const char *directory, const char *const *arguments);
 
 /* Sends `signal`, waits for the end; returns the exit code, or 128 + the signal that ended it. */
