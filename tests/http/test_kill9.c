@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fifty times kill -9 under writing clients, over one data directory. Each client owns keys, keeps a
- * model of them, and judges every answer by it. After each restart every key must be as answered,
+ * A hundred times kill -9 under writing clients, over one data directory, most of the time amid
+ * dumps and compactions, now and then again while the store is loading. Each client owns keys, keeps
+ * a model of them, and judges every answer by it. After each restart every key must be as answered,
  * with the same ETag; only the one write per client that was under way may have gone either way. A
  * counter shared by all counts what they could increment. Nothing else may be in the store.
+ * KEYREST_KILLS=1000 makes it a soak.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -16,18 +18,20 @@
 #include "../lib/wire.h"
 
 enum {
-    CYCLES = 50,
+    KILLS = 100,
+    LOADING_KILLS_MAX = 3, /* in a row */
     CLIENTS = 8,
     KEYS = 16, /* per client */
     SMALL_BYTES_MAX = 3000,
     LARGE_BYTES = 100000, /* now and then: a record of its own */
-    RUN_MS_MIN = 40,
     RUN_MS_MAX = 400,
+    LOADING_US_MAX = 25000, /* about what a start takes */
 };
 
-static const char *const settings[] = {
-    /* small segments, so that the journal rotates often */
-    "--value-bytes-max", "256KiB", "--journal-segment-bytes", "64KiB", NULL};
+/* Small segments, so that the journal rotates often; the smallest memtables, a few dozen writes. */
+#define SMALL_SEGMENTS "--value-bytes-max", "256KiB", "--journal-segment-bytes", "64KiB"
+static const char *const journal_only[] = {SMALL_SEGMENTS, NULL};
+static const char *const with_tables[] = {SMALL_SEGMENTS, "--memtable-bytes", "64KiB", NULL};
 
 struct version {
     bool present;
@@ -56,12 +60,29 @@ struct client {
 static struct client clients[CLIENTS];
 static unsigned counter_before; /* its value at the start of the cycle */
 
+/* Asks the server what it has done, until it dies. */
+struct watcher {
+    pthread_t thread;
+    uint16_t port;
+    unsigned dumps, compactions; /* of this cycle, as last told */
+};
+
+/* What the test has put the store through. */
+static struct {
+    unsigned kills, loading_kills, dumps, compactions;
+} figures;
+
 /* ---- values and versions ---- */
 
 static uint64_t next_random(uint64_t *state)
 {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
     return *state >> 33;
+}
+
+static void sleep_us(long us)
+{
+    nanosleep(&(struct timespec){0, us * 1000}, NULL);
 }
 
 static void fill(char *buffer, const struct version *version)
@@ -251,9 +272,10 @@ static void *work_until_the_end(void *context)
             going_on = increment(client, wire);
             break;
         case 1:
+        case 2:
             going_on = erase(client, wire, key);
             break;
-        case 2:
+        case 3:
             going_on = read_own(client, wire, key);
             break;
         default:
@@ -349,16 +371,49 @@ static void verify(uint16_t port)
 
 /* ---- the cycles ---- */
 
+static unsigned figure(const char *metrics, const char *line_begin)
+{
+    const char *line = strstr(metrics, line_begin);
+    return line != NULL ? (unsigned)atoi(line + strlen(line_begin)) : 0;
+}
+
+static void *watch_until_the_end(void *context)
+{
+    struct watcher *watcher = context;
+    struct wire_response response;
+    struct wire *wire = wire_make(watcher->port);
+    while (wire != NULL && wire_request(wire, "GET", "/metrics", "", NULL, 0, &response)) {
+        watcher->dumps = figure(response.body, "\nkeyrest_dumps_total ");
+        watcher->compactions = figure(response.body, "\nkeyrest_compactions_total ");
+        wire_response_done(&response);
+        sleep_us(10000);
+    }
+    wire_free(wire);
+    return NULL;
+}
+
+static void kill_server(struct child *server)
+{
+    child_end(server, SIGKILL);
+    figures.kills++;
+    if (child_log_has(server, " level=error ") || child_log_has(server, " level=fatal "))
+        fail_msg("the log tells of an error: %s", server->log_path);
+}
+
 static void run_clients_and_kill(struct child *server, uint64_t *random)
 {
-    long run_ms = RUN_MS_MIN + (long)(next_random(random) % (RUN_MS_MAX - RUN_MS_MIN));
+    struct watcher watcher = {.port = server->port};
     for (unsigned i = 0; i < CLIENTS; i++) {
         clients[i].port = server->port;
         assert_int_equal(pthread_create(&clients[i].thread, NULL, work_until_the_end, &clients[i]),
                          0);
     }
-    nanosleep(&(struct timespec){0, run_ms * 1000000}, NULL);
-    child_end(server, SIGKILL);
+    assert_int_equal(pthread_create(&watcher.thread, NULL, watch_until_the_end, &watcher), 0);
+    sleep_us((long)(next_random(random) % (RUN_MS_MAX * 1000)));
+    kill_server(server);
+    pthread_join(watcher.thread, NULL);
+    figures.dumps += watcher.dumps;
+    figures.compactions += watcher.compactions;
     for (unsigned i = 0; i < CLIENTS; i++) {
         pthread_join(clients[i].thread, NULL);
         if (clients[i].failure[0] != '\0')
@@ -366,41 +421,70 @@ static void run_clients_and_kill(struct child *server, uint64_t *random)
     }
 }
 
-static void fifty_kills_lose_no_answered_write_and_invent_none(void **state)
+/* Every other time it does not get to the end of its recovery. */
+static void restart(struct child *server, const char *directory, uint64_t *random)
+{
+    const char *const *settings = next_random(random) % 4 == 0 ? journal_only : with_tables;
+    for (int i = 0; i < LOADING_KILLS_MAX && next_random(random) % 2 == 0; i++) {
+        child_launch(server, directory, settings);
+        sleep_us((long)(next_random(random) % LOADING_US_MAX));
+        kill_server(server);
+        figures.loading_kills += child_log_has(server, "\"recovery started\"") &&
+                                 !child_log_has(server, "\"store opened\"");
+    }
+    child_start(server, directory, settings);
+}
+
+static void print_figures(void)
+{
+    unsigned writes = 0, conflicts = 0;
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        writes += clients[i].writes;
+        conflicts += clients[i].conflicts;
+    }
+    print_message("# %u kills, %u of them while loading, %u dumps, %u compactions\n", figures.kills,
+                  figures.loading_kills, figures.dumps, figures.compactions);
+    print_message("# %u answered writes, %u failed conditions, counter %u\n", writes, conflicts,
+                  counter_before);
+}
+
+static unsigned kills_wanted(void)
+{
+    const char *wanted = getenv("KEYREST_KILLS");
+    return wanted != NULL ? (unsigned)atoi(wanted) : KILLS;
+}
+
+static void a_hundred_kills_lose_no_answered_write_and_invent_none(void **state)
 {
     (void)state;
     struct child server = {0};
     char *directory = test_directory_make();
     uint64_t seed = random_u64(), random = seed;
-    unsigned writes = 0, conflicts = 0;
     print_message("# seed %016llx\n", (unsigned long long)seed);
     for (unsigned i = 0; i < CLIENTS; i++)
         clients[i] = (struct client){.number = i, .random = next_random(&random)};
-    child_start(&server, directory, settings);
+    child_start(&server, directory, with_tables);
     assert_int_equal(wire_ask(server.port, "PUT", "/keys/counter", "", "0", 1, NULL), 201);
-    for (unsigned cycle = 0; cycle < CYCLES; cycle++) {
+    while (figures.kills < kills_wanted()) {
         run_clients_and_kill(&server, &random);
-        child_start(&server, directory, settings);
+        restart(&server, directory, &random);
         verify(server.port);
     }
     assert_int_equal(child_end(&server, SIGTERM), 0);
-    child_start(&server, directory, settings); /* a clean stop keeps it as well */
+    child_start(&server, directory, journal_only); /* a clean stop keeps it as well */
     verify(server.port);
     assert_int_equal(child_end(&server, SIGTERM), 0);
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        writes += clients[i].writes;
-        conflicts += clients[i].conflicts;
-    }
-    print_message("# %d kills, %u answered writes, %u failed conditions, counter %u\n", CYCLES,
-                  writes, conflicts, counter_before);
+    print_figures();
+    assert_true(figures.loading_kills > 0 && figures.compactions > 0);
+    assert_true(figures.dumps > figures.kills);
     test_directory_remove(directory);
 }
 
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest promises[] = {
-        TEST("fifty times kill -9 lose no answered write and invent none",
-             fifty_kills_lose_no_answered_write_and_invent_none),
+        TEST("a hundred times kill -9 lose no answered write and invent none",
+             a_hundred_kills_lose_no_answered_write_and_invent_none),
     };
     return test_main(argc, argv, "kill9", promises);
 }
