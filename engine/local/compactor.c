@@ -27,7 +27,7 @@ struct compactor {
     pthread_cond_t ended; /* monotonic clock: a job has */
     /* guarded by mutex */
     struct engine_compaction rows[ENGINE_COMPACTIONS_KEPT]; /* by id modulo their count */
-    uint64_t last_id;
+    uint64_t last_id, begun_ns;                             /* of the newest */
     bool requested, running;
 };
 
@@ -65,12 +65,14 @@ static void begin_row_locked(struct compactor *compactor)
         .state = ENGINE_COMPACTION_RUNNING,
         .started_ms = time->wall_ms(time),
     };
+    compactor->begun_ns = time->monotonic_ns(time);
     compactor->running = true;
 }
 
 /* The figures of a running job, or its last ones. */
-static void fill_row(struct compactor *compactor, struct engine_compaction *row)
+static void fill_row_locked(struct compactor *compactor, struct engine_compaction *row)
 {
+    const struct time_source *time = time_of(compactor);
     struct compaction_progress *progress = &compactor->progress;
     row->files_before = atomic_load(&progress->files_before);
     row->files_after = atomic_load(&progress->files_after);
@@ -80,7 +82,8 @@ static void fill_row(struct compactor *compactor, struct engine_compaction *row)
     row->bytes_written = atomic_load(&progress->bytes_written);
     uint64_t to_do = atomic_load(&progress->records_to_do);
     uint64_t done = atomic_load(&progress->records_done);
-    row->percent = to_do == 0 || done >= to_do ? 99 : (unsigned)(done * 100 / to_do);
+    row->percent = to_do == 0 ? 0 : done >= to_do ? 99 : (unsigned)(done * 100 / to_do);
+    row->duration_ms = (time->monotonic_ns(time) - compactor->begun_ns) / NS_PER_MS;
 }
 
 /* Outputs must fit beside what they replace. */
@@ -126,12 +129,11 @@ static enum status run_all(struct compactor *compactor, enum victims_mode mode)
 
 static void end_job(struct compactor *compactor, enum status status)
 {
-    const struct time_source *time = time_of(compactor);
     pthread_mutex_lock(&compactor->mutex);
     struct engine_compaction *row = row_of(compactor, compactor->last_id);
-    fill_row(compactor, row);
-    row->duration_ms = (uint64_t)(time->wall_ms(time) - row->started_ms);
-    row->percent = 100;
+    fill_row_locked(compactor, row);
+    if (status == STATUS_OK)
+        row->percent = 100;
     row->failure = status;
     row->state = status != STATUS_OK     ? ENGINE_COMPACTION_FAILED
                  : row->files_before > 0 ? ENGINE_COMPACTION_DONE
@@ -295,7 +297,7 @@ size_t compactor_history(struct compactor *compactor, struct engine_compaction *
         struct engine_compaction *row = &out_rows[count++];
         *row = *row_of(compactor, id);
         if (row->state == ENGINE_COMPACTION_RUNNING)
-            fill_row(compactor, row);
+            fill_row_locked(compactor, row);
     }
     pthread_mutex_unlock(&compactor->mutex);
     return count;
