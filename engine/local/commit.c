@@ -286,10 +286,21 @@ static bool has_room_locked(const struct commit *commit, const struct request *r
            (commit->queued_bytes == 0 || bytes <= commit->options.queue_bytes_max);
 }
 
+static void count_stall(struct commit *commit)
+{
+    const struct store *store = commit->options.store;
+    stats_add(store->stats,
+              store_has_room(store) ? STATS_write_stalls_queue : STATS_write_stalls_memtables, 1);
+}
+
 static enum status wait_for_room_locked(struct commit *commit, const struct request *request,
                                         const struct engine_context *context)
 {
+    if (has_room_locked(commit, request))
+        return STATUS_OK;
     enum status status = STATUS_OK;
+    uint64_t begun_ns = now_ns(commit);
+    count_stall(commit);
     commit->room_waiters++;
     while (status == STATUS_OK && !has_room_locked(commit, request)) {
         status = waited_enough(commit, context);
@@ -298,6 +309,7 @@ static enum status wait_for_room_locked(struct commit *commit, const struct requ
             pthread_cond_timedwait(&commit->room, &commit->mutex, &until);
     }
     commit->room_waiters--;
+    stats_observe(commit->options.store->stats, STATS_write_stall, now_ns(commit) - begun_ns);
     return status;
 }
 

@@ -293,6 +293,19 @@ enum status journal_begin(struct journal *journal, uint64_t payload_bytes)
     return STATUS_OK;
 }
 
+/* Only the leader takes segments: one that is ready stays so until it comes. */
+static enum status wait_for_segment(struct journal *journal, uint64_t deadline_ns)
+{
+    if (!supply_is_empty(&journal->supply))
+        return STATUS_OK;
+    const struct time_source *time = journal->options.time;
+    uint64_t begun_ns = time->monotonic_ns(time);
+    stats_add(journal->options.stats, STATS_write_stalls_journal, 1);
+    enum status status = supply_wait(&journal->supply, deadline_ns);
+    stats_observe(journal->options.stats, STATS_write_stall, time->monotonic_ns(time) - begun_ns);
+    return status;
+}
+
 static void tell_rotation(struct journal *journal)
 {
     char name[64];
@@ -306,7 +319,7 @@ static void tell_rotation(struct journal *journal)
 enum status journal_rotate(struct journal *journal, uint64_t deadline_ns)
 {
     assert(journal->link_state == LINK_WRITTEN);
-    enum status status = supply_wait(&journal->supply, deadline_ns);
+    enum status status = wait_for_segment(journal, deadline_ns);
     if (status == STATUS_OK)
         status = journal_sync(journal);
     if (status != STATUS_OK)

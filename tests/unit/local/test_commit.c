@@ -93,6 +93,13 @@ static void wait_until_queued(struct parts *parts, uint32_t count)
         usleep(200);
 }
 
+/* Counted as they begin to wait for room in the queue. */
+static void wait_until_stalled(struct parts *parts, uint64_t count)
+{
+    while (stats_read(parts->stats, STATS_write_stalls_queue) < count)
+        usleep(200);
+}
+
 /* ---- one writer ---- */
 
 static void answers_with_outcome_and_version(void **state)
@@ -458,14 +465,18 @@ static void a_deadline_ends_the_wait_for_room(void **state)
     wait_until_queued(&parts, 1);
     start(&late, &parts, "late", 10);
     finish(&late, STATUS_BUSY);
+    uint64_t stalls = stats_read(parts.stats, STATS_write_stalls_queue);
     start(&gone, &parts, "gone", 10);
     start(&patient, &parts, "patient", 10);
+    wait_until_stalled(&parts, stalls + 2);
     cancel_fire(&cancel);
     finish(&gone, STATUS_CANCELLED);
     held_disk_release();
     finish(&leader, STATUS_OK);
     finish(&large, STATUS_OK);
     finish(&patient, STATUS_OK);
+    assert_int_equal(stats_read(parts.stats, STATS_write_stalls_queue), stalls + 2);
+    assert_int_equal(stats_read(parts.stats, STATS_write_stalls_memtables), 0);
     parts_close(&parts);
 }
 

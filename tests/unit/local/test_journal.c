@@ -312,6 +312,7 @@ static void the_next_segment_is_due_when_the_leader_needs_it(void **state)
     assert_false(journal_prepare_is_due(fixture.journal));
     assert_int_equal(journal_rotate(fixture.journal, 1), STATUS_OK);
     assert_false(journal_prepare_is_due(fixture.journal));
+    assert_int_equal(stats_read(fixture.stats, STATS_write_stalls_journal), 1);
     end(&fixture);
 }
 
