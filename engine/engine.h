@@ -342,7 +342,7 @@ struct engine_operations {
     void (*value_close)(struct engine *engine, struct engine_value *value);
     enum status (*commit)(struct engine *engine, struct engine_operation *operations,
                           uint32_t count, const struct engine_context *context);
-    /* NULL without ENGINE_COMPACT, all three */
+    /* without ENGINE_COMPACT these three are NULL or answer UNSUPPORTED */
     enum status (*compact)(struct engine *engine, uint64_t *out_id);
     enum status (*compaction_wait)(struct engine *engine, uint64_t id,
                                    const struct engine_context *context);

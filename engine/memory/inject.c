@@ -28,6 +28,8 @@ static const char *const call_names[] = {
     [INJECT_VALUE_OPEN] = "value_open",
     [INJECT_VALUE_GROW] = "value_grow",
     [INJECT_COMMIT] = "commit",
+    [INJECT_COMPACT] = "compact",
+    [INJECT_COMPACTIONS] = "compactions",
 };
 
 static const char *const status_names[] = {
@@ -118,7 +120,7 @@ static enum status of_state(const struct inject *inject, enum inject_call call)
 {
     if (inject->state == ENGINE_LOADING || inject->state == ENGINE_UNUSABLE)
         return STATUS_LOADING;
-    bool reads = call == INJECT_GET || call == INJECT_HEAD;
+    bool reads = call == INJECT_GET || call == INJECT_HEAD || call == INJECT_COMPACTIONS;
     return inject->state == ENGINE_READ_ONLY && !reads ? STATUS_READ_ONLY : STATUS_OK;
 }
 

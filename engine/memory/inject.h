@@ -6,9 +6,10 @@
  *     memory:?fail=CALL:STATUS:3     only the third one does
  *     memory:?state=STATE            health tells STATE, and calls answer as in that state
  *
- * CALL: get head value_open value_grow commit. STATE: loading read_only unusable. Several stand
- * joined by &; the first that applies wins. A `fail` of every value_open shows in health too.
- * CONFLICT is not to be had: its outcomes come from real conditions. A call that fails did nothing.
+ * CALL: get head value_open value_grow commit compact compactions. STATE: loading read_only
+ * unusable. Several stand joined by &; the first that applies wins. A `fail` of every value_open
+ * shows in health too. CONFLICT is not to be had: its outcomes come from real conditions. A call that
+ * fails did nothing.
  *
  * Threads: inject_next, inject_health: any.
  */
@@ -23,6 +24,8 @@ enum inject_call {
     INJECT_VALUE_OPEN,
     INJECT_VALUE_GROW,
     INJECT_COMMIT,
+    INJECT_COMPACT,
+    INJECT_COMPACTIONS,
     INJECT_CALLS
 };
 

@@ -429,6 +429,27 @@ static enum status commit(struct engine *face, struct engine_operation *operatio
     return status;
 }
 
+/* ---- compaction: there is nothing to rewrite in memory ---- */
+
+static enum status refuse_compaction(struct engine *face, enum inject_call call)
+{
+    enum status status = inject_next(of_face(face)->inject, call);
+    return status == STATUS_OK ? STATUS_UNSUPPORTED : status;
+}
+
+static enum status compact(struct engine *face, uint64_t *out_id)
+{
+    (void)out_id;
+    return refuse_compaction(face, INJECT_COMPACT);
+}
+
+static enum status compactions(struct engine *face, struct engine_compaction *out_rows,
+                               size_t capacity, size_t *out_count)
+{
+    (void)out_rows, (void)capacity, (void)out_count;
+    return refuse_compaction(face, INJECT_COMPACTIONS);
+}
+
 /* ---- what it is and how it is ---- */
 
 static void health(struct engine *face, struct engine_health *out_health)
@@ -523,6 +544,8 @@ const struct engine_operations memory_engine_operations = {
     .value_grow = value_grow,
     .value_close = value_close,
     .commit = commit,
+    .compact = compact,
+    .compactions = compactions,
     .health = health,
     .stats = stats,
 };

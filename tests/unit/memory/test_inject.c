@@ -56,14 +56,31 @@ static enum status commit(struct engine *engine)
     return engine_commit(engine, &erase, 1, &context);
 }
 
+static enum status compact(struct engine *engine)
+{
+    uint64_t id;
+    return engine_compact(engine, &id);
+}
+
+static enum status compactions(struct engine *engine)
+{
+    struct engine_compaction row;
+    size_t count;
+    return engine_compactions(engine, &row, 1, &count);
+}
+
 static const struct {
     const char *name;
     enum status (*call)(struct engine *engine);
     enum status plain; /* what it answers when nothing is injected */
 } calls[] = {
-    {"get", get, STATUS_NOT_FOUND},        {"head", head, STATUS_NOT_FOUND},
-    {"value_open", value_open, STATUS_OK}, {"value_grow", value_grow, STATUS_OK},
+    {"get", get, STATUS_NOT_FOUND},
+    {"head", head, STATUS_NOT_FOUND},
+    {"value_open", value_open, STATUS_OK},
+    {"value_grow", value_grow, STATUS_OK},
     {"commit", commit, STATUS_OK},
+    {"compact", compact, STATUS_UNSUPPORTED},
+    {"compactions", compactions, STATUS_UNSUPPORTED},
 };
 
 static const char *const statuses[] = {
