@@ -22,4 +22,10 @@ struct discovery {
 
 char *codec_discovery(const struct discovery *discovery, size_t *out_size);
 
+/* One compaction, with its `reason` if it failed. */
+char *codec_compaction(const struct engine_compaction *row, size_t *out_size);
+
+/* {"compactions": [...]}, in the order given. */
+char *codec_compactions(const struct engine_compaction *rows, size_t count, size_t *out_size);
+
 #endif

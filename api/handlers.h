@@ -15,6 +15,10 @@ void key_put(struct api *api, struct exchange *exchange, struct response *out_re
 void key_delete(struct api *api, struct exchange *exchange, struct response *out_response);
 void health_live(struct api *api, struct exchange *exchange, struct response *out_response);
 void health_ready(struct api *api, struct exchange *exchange, struct response *out_response);
+void compact_post(struct api *api, struct exchange *exchange, struct response *out_response);
+void compactions_list(struct api *api, struct exchange *exchange, struct response *out_response);
+void compactions_post(struct api *api, struct exchange *exchange, struct response *out_response);
+void compactions_get(struct api *api, struct exchange *exchange, struct response *out_response);
 void metrics_get(struct api *api, struct exchange *exchange, struct response *out_response);
 void discovery_root(struct api *api, struct exchange *exchange, struct response *out_response);
 void discovery_openapi(struct api *api, struct exchange *exchange, struct response *out_response);

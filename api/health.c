@@ -19,7 +19,7 @@ struct check {
     char detail[512];
 };
 
-enum { CHECKS_MAX = 5 };
+enum { CHECKS_MAX = 6 };
 
 struct checks {
     struct check items[CHECKS_MAX];
@@ -70,6 +70,24 @@ static void add_durability(struct checks *checks, const struct engine_limits *li
             limits->durability, health->oldest_unsynced_ms);
     else
         snprintf(check->detail, sizeof check->detail, "%s", limits->durability);
+}
+
+/* The newest one tells: that it failed, or how far it is. */
+static void add_compaction(struct checks *checks, struct engine *engine)
+{
+    struct engine_compaction newest;
+    size_t count = 0;
+    if ((engine_limits(engine)->capabilities & ENGINE_COMPACT) == 0)
+        return;
+    struct check *check = add(checks, "compaction", true);
+    check->informs = true;
+    if (engine_compactions(engine, &newest, 1, &count) != STATUS_OK || count == 0)
+        return;
+    check->ok = newest.state != ENGINE_COMPACTION_FAILED;
+    if (!check->ok)
+        snprintf(check->detail, sizeof check->detail, "%s", status_text(newest.failure));
+    if (newest.state == ENGINE_COMPACTION_RUNNING)
+        snprintf(check->detail, sizeof check->detail, "%u %% done", newest.percent);
 }
 
 static bool is_excluded(const struct parameters *parameters, const char *name)
@@ -156,5 +174,6 @@ void health_ready(struct api *api, struct exchange *exchange, struct response *o
     add_loaded(&checks, &health);
     add_writable(&checks, &health);
     add_durability(&checks, engine_limits(api->engine), &health);
+    add_compaction(&checks, api->engine);
     answer(exchange->request, out_response, &checks);
 }

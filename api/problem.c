@@ -54,6 +54,8 @@ enum problem_code problem_of_status(enum status status)
         return PROBLEM_MEMORY_FULL;
     case STATUS_CORRUPT:
         return PROBLEM_DATA_CORRUPT;
+    case STATUS_RUNNING:
+        return PROBLEM_COMPACTION_RUNNING;
     case STATUS_UNSUPPORTED:
         return PROBLEM_UNSUPPORTED;
     case STATUS_CANCELLED: /* whose client still listens, was cancelled by a stop */
@@ -61,7 +63,6 @@ enum problem_code problem_of_status(enum status status)
     case STATUS_INVALID: /* none of these answers a read or a write of one key */
     case STATUS_NOT_A_NUMBER:
     case STATUS_GONE:
-    case STATUS_RUNNING:
     case STATUS_LOCKED:
     case STATUS_CORRUPT_LOG:
     case STATUS_FORMAT:

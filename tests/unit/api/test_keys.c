@@ -367,7 +367,7 @@ static void every_engine_status_has_its_answer(void **state)
         {"NO_MEMORY", "memory-full", 507, true},
         {"CORRUPT", "data-corrupt", 500, false},
         {"GONE", "internal", 500, false},
-        {"RUNNING", "internal", 500, false},
+        {"RUNNING", "compaction-running", 409, false},
         {"UNSUPPORTED", "unsupported", 501, false},
         {"CANCELLED", "draining", 503, true},
         {"LOCKED", "internal", 500, false},

@@ -13,6 +13,8 @@ static void a_path_finds_its_row_and_tail(void **state)
         {"/keys/a/b", "/keys/{key}", "a/b"},
         {"/keys/", "/keys/{key}", ""},
         {"/problems/busy", "/problems/{code}", "busy"},
+        {"/admin/compactions", "/admin/compactions", ""},
+        {"/admin/compactions/7", "/admin/compactions/{id}", "7"},
         {"/livez", "/livez", ""},
         {"/", "/", ""},
     };
@@ -85,7 +87,7 @@ static void options_is_answered_everywhere(void **state)
     }
     ANSWER all = SEND(&client, .method = "OPTIONS", .target = "*");
     assert_int_equal(all.response.status, 204);
-    assert_header(&all, "Allow", "GET, HEAD, PUT, DELETE, OPTIONS");
+    assert_header(&all, "Allow", "GET, HEAD, PUT, DELETE, POST, OPTIONS");
     ANSWER none = SEND(&client, .method = "OPTIONS", .target = "/nothing");
     assert_problem(&none, 404, "route-not-found");
     ANSWER star = get(&client, "*");
@@ -104,8 +106,9 @@ static void head_comes_with_every_get(void **state)
         const char *target = strstr(route->path, "{code}") ? "/problems/busy" : route->path;
         ANSWER full = get(&client, target);
         ANSWER head = SEND(&client, .method = "HEAD", .target = target);
-        assert_int_equal(full.response.status, 200);
-        assert_int_equal(head.response.status, 200);
+        bool unsupported = strncmp(target, "/admin/", 7) == 0; /* by this engine */
+        assert_int_equal(full.response.status, unsupported ? 501 : 200);
+        assert_int_equal(head.response.status, full.response.status);
         assert_int_equal(head.response.body_kind, RESPONSE_OMITTED);
         char type[100];
         snprintf(type, sizeof type, "%.60s", header_of(&full, "Content-Type"));
