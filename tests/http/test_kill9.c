@@ -25,7 +25,6 @@ enum {
     SMALL_BYTES_MAX = 3000,
     LARGE_BYTES = 100000, /* now and then: a record of its own */
     RUN_MS_MAX = 400,
-    LOADING_US_MAX = 25000, /* about what a start takes */
 };
 
 /* Small segments, so that the journal rotates often; the smallest memtables, a few dozen writes. */
@@ -80,9 +79,16 @@ static uint64_t next_random(uint64_t *state)
     return *state >> 33;
 }
 
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static void sleep_us(long us)
 {
-    nanosleep(&(struct timespec){0, us * 1000}, NULL);
+    nanosleep(&(struct timespec){us / 1000000, us % 1000000 * 1000}, NULL);
 }
 
 static void fill(char *buffer, const struct version *version)
@@ -421,18 +427,21 @@ static void run_clients_and_kill(struct child *server, uint64_t *random)
     }
 }
 
-/* Every other time it does not get to the end of its recovery. */
+/* Every other time it is killed before it is through, as far as the last start's time tells. */
 static void restart(struct child *server, const char *directory, uint64_t *random)
 {
+    static uint64_t start_us = 25000;
     const char *const *settings = next_random(random) % 4 == 0 ? journal_only : with_tables;
     for (int i = 0; i < LOADING_KILLS_MAX && next_random(random) % 2 == 0; i++) {
         child_launch(server, directory, settings);
-        sleep_us((long)(next_random(random) % LOADING_US_MAX));
+        sleep_us((long)(next_random(random) % start_us));
         kill_server(server);
         figures.loading_kills += child_log_has(server, "\"recovery started\"") &&
                                  !child_log_has(server, "\"store opened\"");
     }
+    uint64_t begun_us = now_us();
     child_start(server, directory, settings);
+    start_us = now_us() - begun_us;
 }
 
 static void print_figures(void)
