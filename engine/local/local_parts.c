@@ -453,6 +453,9 @@ enum status local_parts_open(struct local *local, struct failure *failure)
                    local->stats, local->options.time, local->threaded);
     if (status != STATUS_OK)
         return failure_set(failure, status, "no memory for the index");
+    /* Segments are used again as a whole: less than one would be held back for nothing. */
+    if (store_journal_limit(&local->store) < local->options.journal_segment_bytes)
+        store_limit_journal(&local->store, local->options.journal_segment_bytes);
     return start_recovery(local, failure);
 }
 
