@@ -149,6 +149,15 @@ static void prepare_segment(struct maintenance *maintenance, uint64_t now)
         look_at_space(maintenance);
 }
 
+/* Who unseals the journal makes a segment, too: then nothing waits for room here any more. */
+static void keep_segment_ready(struct maintenance *maintenance, uint64_t now)
+{
+    if (!journal_prepare_is_due(maintenance->options.journal))
+        space_wants(&maintenance->space, SPACE_SEGMENT, false);
+    else if (now >= maintenance->next_prepare_ns)
+        prepare_segment(maintenance, now);
+}
+
 static void sync_interval(struct maintenance *maintenance, uint64_t now)
 {
     /* A failure seals the journal, which is told by it. */
@@ -249,8 +258,7 @@ static void housekeep(struct maintenance *maintenance)
     }
     if (journal_is_sealed(maintenance->options.journal) && !unseal_alone(maintenance))
         return;
-    if (journal_prepare_is_due(maintenance->options.journal) && now >= maintenance->next_prepare_ns)
-        prepare_segment(maintenance, now);
+    keep_segment_ready(maintenance, now);
     if (maintenance->options.sync_interval_ms > 0 && now >= maintenance->next_sync_ns)
         sync_interval(maintenance, now);
     if (mark_is_due(maintenance, now))
