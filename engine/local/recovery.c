@@ -230,24 +230,55 @@ static void remove_segment(const struct recovered *recovered, uint64_t id)
     (void)ignored;
 }
 
+/* Preparations that were cut off, or all that the manifest does not list. */
+static void remove_strays(const struct recovered *recovered, bool spares)
+{
+    const struct chain *chain = &recovered->chain;
+    enum status ignored = STATUS_OK;
+    for (size_t i = 0; i < chain->stray_count; i++)
+        if (segment_name_is_spare(chain->strays[i]) == spares)
+            ignored = disk_remove(recovered->recovery->disk, chain->strays[i]);
+    (void)ignored;
+}
+
+/* Begun or made ready, but not used. The one that the manifest names stays until another manifest
+ * names another: without it the store would not open. */
+static bool is_removable(const struct recovered *recovered, const struct chain_segment *found)
+{
+    return !found->linked && found->id != recovered->named_id;
+}
+
+static bool has_unlisted(const struct recovered *recovered)
+{
+    const struct chain *chain = &recovered->chain;
+    for (size_t i = 0; i < chain->stray_count; i++)
+        if (!segment_name_is_spare(chain->strays[i]))
+            return true;
+    for (size_t i = 0; i < chain->count; i++)
+        if (is_removable(recovered, &chain->segments[i]))
+            return true;
+    return false;
+}
+
 /*
- * Before anything is made: starts that fail again and again must not fill the disk. The segment that
- * the manifest names stays until another manifest names another: without it the store would not open.
+ * Before anything is made: starts that fail again and again must not fill the disk. What the
+ * manifest does not list goes only once it is written anew: the process that wrote it may have been
+ * told that its name is not durable, and nobody is told that again.
  */
 static void remove_unused(struct recovered *recovered)
 {
     struct chain *chain = &recovered->chain;
-    enum status ignored = STATUS_OK;
-    for (size_t i = 0; i < chain->stray_count; i++)
-        ignored = disk_remove(recovered->recovery->disk, chain->strays[i]);
+    remove_strays(recovered, true);
+    if (!has_unlisted(recovered) ||
+        manifest_write(recovered->recovery->disk, recovered->recovery->manifest) != STATUS_OK)
+        return;
+    remove_strays(recovered, false);
     for (size_t i = 0; i < chain->count; i++) {
-        struct chain_segment *found = &chain->segments[i];
-        if (found->linked || found->id == recovered->named_id)
+        if (!is_removable(recovered, &chain->segments[i]))
             continue;
-        remove_segment(recovered, found->id);
-        segment_close(TAKE(found->segment)); /* an open file keeps its space */
+        remove_segment(recovered, chain->segments[i].id);
+        segment_close(TAKE(chain->segments[i].segment)); /* an open file keeps its space */
     }
-    (void)ignored;
 }
 
 /* ---- beginning ---- */
@@ -292,8 +323,7 @@ static void remove_replaced(struct recovered *recovered)
     struct chain *chain = &recovered->chain;
     enum status ignored = STATUS_OK;
     for (size_t i = 0; i < chain->count; i++)
-        if (!chain->segments[i].used &&
-            (chain->segments[i].linked || chain->segments[i].id == recovered->named_id))
+        if (!chain->segments[i].used && chain->segments[i].segment != NULL)
             remove_segment(recovered, chain->segments[i].id);
     if (chain->last != NULL && chain->last->used &&
         recovered->kept_end < chain->last->segment->bytes)
