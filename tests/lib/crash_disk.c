@@ -151,15 +151,33 @@ void crash_sync_file(struct crash_disk *crash, size_t file)
             remove_change(crash, i);
 }
 
+static bool concerns(const struct change *change, const char *name)
+{
+    return name[0] != '\0' && (strcmp(change->name, name) == 0 || strcmp(change->to, name) == 0);
+}
+
+/* A newer change of a name that is durable now takes the place of lost ones. */
+static void forget_lost(struct crash_disk *crash, const struct change *durable)
+{
+    for (size_t i = crash->change_count; i-- > 0;)
+        if (crash_is_name_change(&crash->changes[i]) && crash->changes[i].lost &&
+            (concerns(&crash->changes[i], durable->name) ||
+             concerns(&crash->changes[i], durable->to)))
+            remove_change(crash, i);
+}
+
 void crash_sync_names(struct crash_disk *crash)
 {
     for (size_t i = 0; i < crash->change_count;) {
-        if (!crash_is_name_change(&crash->changes[i]) || crash->changes[i].lost) {
+        struct change change = crash->changes[i];
+        if (!crash_is_name_change(&change) || change.lost) {
             i++;
             continue;
         }
-        crash_names_change(&crash->durable, &crash->changes[i]);
+        crash_names_change(&crash->durable, &change);
         remove_change(crash, i);
+        forget_lost(crash, &change);
+        i = 0; /* what stood before may have gone */
     }
 }
 

@@ -35,6 +35,7 @@ void trial_init(struct trial *trial, uint64_t seed, enum crash_mode mode)
     trial->only = only != NULL ? strtoull(only, NULL, 10) : 0;
     trial->disk = crash_disk_open();
     manual_time_init(&trial->time);
+    trial->time.look_ns = 1000;
     model_init(&trial->model);
 }
 
@@ -62,6 +63,11 @@ struct engine_options trial_options(const struct trial *trial, bool lazy)
     return options;
 }
 
+uint64_t trial_deadline_ns(const struct trial *trial)
+{
+    return trial->time.source.monotonic_ns(&trial->time.source) + UINT64_C(1000000);
+}
+
 uint64_t trial_seed_from_environment(uint64_t otherwise)
 {
     const char *seed = getenv("KEYREST_CRASH_SEED");
@@ -77,11 +83,11 @@ static bool choose_lazy(struct trial *trial)
 
 static void broken(const struct trial *trial, const char *what, const char *wrong)
 {
-    print_message("# seed %" PRIu64 ", state %" PRIu64 " (%s): %s\n"
-                  "# alone: KEYREST_CRASH_SEED=%" PRIu64 " KEYREST_CRASH_STATE=%" PRIu64 "\n",
-                  trial->seed, trial->states, what, wrong, trial->seed, trial->states);
-    fail_msg("seed %" PRIu64 ", state %" PRIu64 " (%s): %s", trial->seed, trial->states, what,
-             wrong);
+    print_message("# alone: KEYREST_CRASH_SEED=%" PRIu64 " KEYREST_CRASH_STATE=%" PRIu64 "\n",
+                  trial->seed, trial->states);
+    fail_msg("seed %" PRIu64 "%s%s, state %" PRIu64 " (%s): %s", trial->seed,
+             trial->note != NULL ? ", " : "", trial->note != NULL ? trial->note : "", trial->states,
+             what, wrong);
 }
 
 /* ---- recovering one state ---- */
@@ -235,7 +241,9 @@ static void check_life_goes_on(struct trial *trial, struct place *place, struct 
     enum status status = model_predict(model_newest(&own), &commit,
                                        trial->time.source.wall_ms(&trial->time.source), &after);
     assert_int_equal(status, STATUS_OK);
-    status = model_run(engine, &commit, model_newest(&own), &after, epoch, &wrong);
+    local_housekeep(engine); /* makes the room that a commit waits for */
+    status = model_run(engine, &commit, model_newest(&own), &after, epoch, trial_deadline_ns(trial),
+                       &wrong);
     if (status != STATUS_OK || wrong != NULL)
         broken(trial, place->what, wrong != NULL ? wrong : "the recovered store takes no writes");
     model_add(&own, after);
@@ -334,18 +342,22 @@ static struct expectation expectation_killed(const struct trial *trial)
     return killed;
 }
 
-static void watch_life(void *context)
+void trial_check_kill(struct trial *trial)
 {
-    struct trial *trial = context;
-    trial_check_cuts(trial, trial->disk, &trial->expectation);
-    if (model_random(&trial->random) % FORK_EVERY != 0)
-        return;
     struct crash_disk *killed = crash_disk_fork(trial->disk);
     bool lazy = choose_lazy(trial);
     trial->depth++;
     check_cuts_while_opening(trial, killed, lazy, trial->expectation, expectation_killed(trial));
     trial->depth--;
     crash_disk_close(killed);
+}
+
+static void watch_life(void *context)
+{
+    struct trial *trial = context;
+    trial_check_cuts(trial, trial->disk, &trial->expectation);
+    if (model_random(&trial->random) % FORK_EVERY == 0)
+        trial_check_kill(trial);
 }
 
 static int64_t wall_ms(const struct trial *trial)
@@ -358,7 +370,6 @@ static void start(struct trial *trial, struct expectation found)
     trial->lazy = choose_lazy(trial);
     trial->answered = found.least; /* a power cut may have taken back the rest */
     trial->expectation = expectation_while_opening(trial->expectation, trial->lazy);
-    crash_disk_watch(trial->disk, watch_life, trial);
     size_t state = recover(trial, trial->disk, trial->lazy, "life", &found, &trial->engine);
     trial->epoch = epoch_of(trial->engine);
     trial->answered = state;
@@ -367,6 +378,12 @@ static void start(struct trial *trial, struct expectation found)
 }
 
 void trial_open(struct trial *trial)
+{
+    crash_disk_watch(trial->disk, watch_life, trial);
+    start(trial, trial->expectation);
+}
+
+void trial_start(struct trial *trial)
 {
     start(trial, trial->expectation);
 }
@@ -383,8 +400,8 @@ void trial_commit(struct trial *trial, const struct model_commit *commit)
     }
     before = &trial->model.states[trial->answered];
     const char *wrong;
-    enum status status =
-        model_run(trial->engine, commit, before, allowed ? &after : NULL, trial->epoch, &wrong);
+    enum status status = model_run(trial->engine, commit, before, allowed ? &after : NULL,
+                                   trial->epoch, trial_deadline_ns(trial), &wrong);
     if (wrong != NULL)
         broken(trial, "life", wrong);
     if (status != (allowed ? STATUS_OK : STATUS_CONFLICT))
@@ -448,6 +465,7 @@ void trial_cut(struct trial *trial)
     close_dead(trial->disk, trial->engine);
     crash_disk_close(trial->disk);
     trial->disk = choice.disk;
+    crash_disk_watch(trial->disk, watch_life, trial);
     start(trial, trial->expectation);
 }
 

@@ -31,6 +31,7 @@ struct expectation {
 struct trial {
     uint64_t seed;
     enum crash_mode mode;
+    const char *note; /* what else a failure should say */
     uint64_t random;
     struct manual_time time;
     struct crash_disk *disk;
@@ -57,6 +58,9 @@ void trial_done(struct trial *trial);
 /* Options of a store whose segments hold a dozen commits. */
 struct engine_options trial_options(const struct trial *trial, bool lazy);
 
+/* The deadline of a commit that should not wait: soon. */
+uint64_t trial_deadline_ns(const struct trial *trial);
+
 /* The first seed of a run, and how many states there were: comments of the test's output. */
 uint64_t trial_seed_from_environment(uint64_t otherwise);
 
@@ -65,6 +69,7 @@ void trial_live(struct trial *trial, int steps);
 
 /* The parts of which a life is made. Each fails the test where the engine breaks a promise. */
 void trial_open(struct trial *trial);
+void trial_start(struct trial *trial); /* opens without looking at each state */
 void trial_commit(struct trial *trial, const struct model_commit *commit);
 void trial_idle(struct trial *trial, uint64_t ms); /* the clocks move, housekeeping runs */
 void trial_close(struct trial *trial);
@@ -81,5 +86,11 @@ size_t trial_recover(struct trial *trial, struct crash_disk *disk, bool lazy,
 /* Checks all states that a power cut could leave of `disk` now. */
 void trial_check_cuts(struct trial *trial, struct crash_disk *disk,
                       const struct expectation *expectation);
+
+/*
+ * Kills the process on a copy of the disk, recovers from what the cache holds, and checks what a
+ * power cut leaves behind each operation of that recovery.
+ */
+void trial_check_kill(struct trial *trial);
 
 #endif

@@ -10,6 +10,8 @@
 struct manual_time {
     struct time_source source; /* first: what the engine is given */
     _Atomic uint64_t ns;       /* monotonic; the wall clock runs along with it */
+    uint64_t look_ns; /* each look moves the monotonic clock: who waits, waits not for ever */
+    _Atomic uint64_t looked_ns;
 };
 
 /* Starts soon after the machine's boot, so that a wait for a deadline of this clock ends at once. */

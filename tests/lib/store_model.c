@@ -38,8 +38,10 @@ static struct bytes key_bytes(size_t key, char buffer[MODEL_KEY_BYTES_MAX])
 static void fill(unsigned char *out_bytes, size_t size, uint64_t seed)
 {
     uint64_t random = seed | 1;
-    for (size_t i = 0; i < size; i++)
-        out_bytes[i] = (unsigned char)(model_random(&random) >> 32);
+    for (size_t i = 0; i < size; i += sizeof random) {
+        model_random(&random);
+        memcpy(out_bytes + i, &random, size - i < sizeof random ? size - i : sizeof random);
+    }
 }
 
 static bool holds(struct bytes bytes, uint32_t size, uint64_t seed)
@@ -47,9 +49,12 @@ static bool holds(struct bytes bytes, uint32_t size, uint64_t seed)
     uint64_t random = seed | 1;
     if (bytes.size != size)
         return false;
-    for (size_t i = 0; i < size; i++)
-        if (((const unsigned char *)bytes.data)[i] != (unsigned char)(model_random(&random) >> 32))
+    for (size_t i = 0; i < size; i += sizeof random) {
+        model_random(&random);
+        if (memcmp((const unsigned char *)bytes.data + i, &random,
+                   size - i < sizeof random ? size - i : sizeof random) != 0)
             return false;
+    }
     return true;
 }
 
@@ -256,10 +261,10 @@ static const char *compare_refusal(const struct model_commit *commit,
 
 enum status model_run(struct engine *engine, const struct model_commit *commit,
                       const struct model_state *before, const struct model_state *after,
-                      uint64_t epoch, const char **out_wrong)
+                      uint64_t epoch, uint64_t deadline_ns, const char **out_wrong)
 {
     struct prepared prepared = {0};
-    struct engine_context context = {.deadline_ns = UINT64_MAX};
+    struct engine_context context = {.deadline_ns = deadline_ns};
     enum status status = prepare(engine, commit, before, epoch, &prepared);
     if (status == STATUS_OK)
         status = engine_commit(engine, prepared.operations, commit->count, &context);

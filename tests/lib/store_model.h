@@ -67,7 +67,7 @@ enum status model_predict(const struct model_state *state, const struct model_co
  */
 enum status model_run(struct engine *engine, const struct model_commit *commit,
                       const struct model_state *before, const struct model_state *after,
-                      uint64_t epoch, const char **out_wrong);
+                      uint64_t epoch, uint64_t deadline_ns, const char **out_wrong);
 
 /* Reads every key. NULL: the engine is in this state; else what differs, as static text. */
 const char *model_compare(struct engine *engine, const struct model_state *state, uint64_t epoch);
