@@ -35,7 +35,7 @@ SOURCES = $(wildcard engine/*.c engine/local/*.c engine/memory/*.c api/*.c servi
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 LIBRARY_OBJECTS = $(filter-out $(BUILD)/service/main.o,$(OBJECTS))
 TEST_LIB_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
-TEST_SOURCES = $(wildcard tests/unit/*/test_*.c tests/conformance/test_*.c tests/crash/test_*.c tests/stress/test_*.c tests/http/test_*.c)
+TEST_SOURCES = $(wildcard tests/unit/*/test_*.c tests/conformance/test_*.c tests/crash/test_*.c tests/stress/test_*.c tests/fault/test_*.c tests/http/test_*.c)
 TEST_PROGRAMS = $(TEST_SOURCES:%.c=$(BUILD)/%)
 BENCH_PROGRAMS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
@@ -65,7 +65,7 @@ all: build/keyrest ## build the service: build/keyrest
 run: build/keyrest ## serve ./data on 127.0.0.1:7070
 	@exec build/keyrest serve --listen 127.0.0.1:7070 --data ./data
 
-# T=suite, T=suite/words of a test's name, or T=kind (unit, conformance, crash, stress, http, contract).
+# T=suite, T=suite/words of a test's name, or T=kind (unit, conformance, crash, stress, fault, http, contract).
 test: export PICK = $(T)
 test: build/keyrest ## run every test; T=suite or T=suite/words runs some
 	@$(VARIANT_MAKE) VARIANT=test build/test/keyrest tests
