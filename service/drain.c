@@ -40,6 +40,7 @@ void drain_prepare(void)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes (ulimit -f) is a full disk */
 }
 
 void drain_request(int exit_code)

@@ -2,7 +2,7 @@
 /*
  * The end of the process, and what the service manager is told of its life. SIGTERM and SIGINT ask
  * for a stop: no new connections, answers that close theirs, up to drain_ms for requests under way.
- * A second signal ends the process at once, with code 1. SIGHUP and SIGPIPE are ignored.
+ * A second signal ends the process at once, with code 1. SIGHUP, SIGPIPE and SIGXFSZ are ignored.
  *
  * Threads: main, except where said.
  */
