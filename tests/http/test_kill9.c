@@ -30,7 +30,8 @@ enum {
 /* Small segments, so that the journal rotates often; the smallest memtables, a few dozen writes. */
 #define SMALL_SEGMENTS "--value-bytes-max", "256KiB", "--journal-segment-bytes", "64KiB"
 static const char *const journal_only[] = {SMALL_SEGMENTS, NULL};
-static const char *const with_tables[] = {SMALL_SEGMENTS, "--memtable-bytes", "64KiB", NULL};
+static const char *const with_tables[] = {
+    SMALL_SEGMENTS, "--memtable-bytes", "64KiB", "--compaction-interval-ms", "100ms", NULL};
 
 struct version {
     bool present;
@@ -59,10 +60,11 @@ struct client {
 static struct client clients[CLIENTS];
 static unsigned counter_before; /* its value at the start of the cycle */
 
-/* Asks the server what it has done, until it dies. */
+/* Asks for compactions and what the server has done, until it dies. */
 struct watcher {
     pthread_t thread;
     uint16_t port;
+    unsigned refused;            /* compactions */
     unsigned dumps, compactions; /* of this cycle, as last told */
 };
 
@@ -393,6 +395,10 @@ static void *watch_until_the_end(void *context)
         watcher->compactions = figure(response.body, "\nkeyrest_compactions_total ");
         wire_response_done(&response);
         sleep_us(10000);
+        if (!wire_request(wire, "POST", "/admin/compact", "", NULL, 0, &response))
+            break;
+        watcher->refused += response.status != 200;
+        wire_response_done(&response);
     }
     wire_free(wire);
     return NULL;
@@ -418,6 +424,7 @@ static void run_clients_and_kill(struct child *server, uint64_t *random)
     sleep_us((long)(next_random(random) % (RUN_MS_MAX * 1000)));
     kill_server(server);
     pthread_join(watcher.thread, NULL);
+    assert_int_equal(watcher.refused, 0);
     figures.dumps += watcher.dumps;
     figures.compactions += watcher.compactions;
     for (unsigned i = 0; i < CLIENTS; i++) {
