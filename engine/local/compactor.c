@@ -100,7 +100,9 @@ static enum status run_once(struct compactor *compactor, enum victims_mode mode,
                             uint64_t table_id_end)
 {
     struct views *views = &compactor->options.compaction.store->views;
-    const struct view *view = views_pin(views);
+    const struct view *view = views_pin_tables(views);
+    if (view == NULL)
+        return STATUS_NO_MEMORY;
     struct victims victims;
     enum status status =
         victims_pick(view, mode, table_id_end, live_bytes_max(compactor), &victims);

@@ -85,6 +85,20 @@ const struct view *views_pin(struct views *views)
     return view;
 }
 
+/* A view that was never current: its pin is the only reference to it. */
+const struct view *views_pin_tables(struct views *views)
+{
+    reclaim_enter(views->reclaim);
+    const struct view *current = atomic_load_explicit(&views->current, memory_order_acquire);
+    struct view *view = view_make(current->table_count, 0);
+    for (size_t i = 0; view != NULL && i < current->table_count; i++)
+        view_add_table(view, current->tables[i]);
+    reclaim_leave(views->reclaim);
+    if (view != NULL)
+        atomic_init(&view->pin.word, PIN_ONE + PIN_RETIRED);
+    return view;
+}
+
 void view_unpin(const struct view *view)
 {
     struct view *own = (struct view *)view;

@@ -36,9 +36,13 @@ MUST_CHECK enum status views_init(struct views *views, struct reclaim *reclaim,
 /* Closes all that the current view lists. No view is pinned any more. A zero one, too. */
 void views_done(struct views *views);
 
-/* The current view, kept until view_unpin(). */
+/* The current view, kept until view_unpin(). Not for long: the memtables in it stay, too, and
+ * writers wait when too many do. */
 const struct view *views_pin(struct views *views);
 void view_unpin(const struct view *view);
+
+/* A view of the current tables alone, for as long as it takes. NULL: no memory. */
+MUST_CHECK const struct view *views_pin_tables(struct views *views);
 
 /* What a new view has that the old one has not, and the other way round. */
 struct view_change {

@@ -252,7 +252,7 @@ static enum status run_compaction(struct parts *parts, const struct view *view,
 
 enum status parts_compact(struct parts *parts, enum victims_mode mode)
 {
-    const struct view *view = views_pin(&parts->store.views);
+    const struct view *view = views_pin_tables(&parts->store.views);
     struct victims victims;
     check(victims_pick(view, mode, UINT64_MAX, UINT64_MAX / 4, &victims));
     enum status status =
@@ -264,7 +264,7 @@ enum status parts_compact(struct parts *parts, enum victims_mode mode)
 
 enum status parts_compact_tables(struct parts *parts, const uint64_t *ids, size_t count)
 {
-    const struct view *view = views_pin(&parts->store.views);
+    const struct view *view = views_pin_tables(&parts->store.views);
     struct victims victims = {.tables = calloc(count, sizeof(struct table *))};
     for (size_t i = 0; i < view->table_count; i++)
         for (size_t j = 0; j < count; j++)
