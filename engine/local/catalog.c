@@ -33,6 +33,8 @@ static enum status apply_edit(struct manifest *manifest, const struct edit *edit
     enum status status = STATUS_OK;
     for (size_t i = 0; i < edit->removed_count; i++)
         manifest_remove(manifest, edit->removed_ids[i]);
+    for (size_t i = 0; i < edit->forgiven_count; i++)
+        manifest_forgive(manifest, edit->forgiven_ids[i]);
     for (size_t i = 0; i < edit->added_count && status == STATUS_OK; i++)
         status = manifest_add(manifest, &edit->added[i]);
     if (edit->flushed_sequence > manifest->flushed_sequence)
@@ -74,4 +76,12 @@ enum status catalog_edit(struct catalog *catalog, const struct edit *edit)
     enum status status = edit_locked(catalog, edit);
     pthread_mutex_unlock(&catalog->mutex);
     return status;
+}
+
+bool catalog_is_uncertain(struct catalog *catalog)
+{
+    pthread_mutex_lock(&catalog->mutex);
+    bool uncertain = catalog->uncertain;
+    pthread_mutex_unlock(&catalog->mutex);
+    return uncertain;
 }

@@ -51,6 +51,8 @@ struct edit {
     size_t added_count;
     const uint64_t *removed_ids;
     size_t removed_count;
+    const uint64_t *forgiven_ids; /* what their tombstones hid may be gone now */
+    size_t forgiven_count;
     uint64_t flushed_sequence, durable_sequence;
     uint64_t journal_first; /* journal_kept follows it */
 };
@@ -60,5 +62,8 @@ struct edit {
  * changed. UNKNOWN: either; every later edit answers UNKNOWN too, and nothing may be unlinked.
  */
 MUST_CHECK enum status catalog_edit(struct catalog *catalog, const struct edit *edit);
+
+/* Whether an edit's end is unknown: then no other can succeed, and files for one are written in vain. */
+bool catalog_is_uncertain(struct catalog *catalog);
 
 #endif

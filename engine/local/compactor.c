@@ -153,6 +153,14 @@ static void back_off(struct compactor *compactor)
                                                    : RETRY_MS_MAX;
 }
 
+/* Tables of a few records can become larger: the output has a header and an index of its own. */
+static uint64_t bytes_freed(const struct compaction_progress *progress)
+{
+    uint64_t before = atomic_load(&progress->bytes_before);
+    uint64_t after = atomic_load(&progress->bytes_after);
+    return before > after ? before - after : 0;
+}
+
 static void tell(struct compactor *compactor, enum status status, uint64_t ns)
 {
     const struct compaction_options *options = &compactor->options.compaction;
@@ -162,8 +170,7 @@ static void tell(struct compactor *compactor, enum status status, uint64_t ns)
         event_tell(&options->events,
                    (struct engine_event){.name = EVENT_COMPACTION_DONE,
                                          .count = atomic_load(&compactor->progress.files_before),
-                                         .bytes = atomic_load(&compactor->progress.bytes_before) -
-                                                  atomic_load(&compactor->progress.bytes_after),
+                                         .bytes = bytes_freed(&compactor->progress),
                                          .ms = ns / NS_PER_MS});
     } else if (status != STATUS_CANCELLED) {
         stats_add(options->store->stats, STATS_compaction_failures, 1);
@@ -188,8 +195,9 @@ static enum status run_job(struct compactor *compactor, enum victims_mode mode)
         back_off(compactor);
     if (status == STATUS_UNKNOWN)
         compactor->options.on_uncertain(compactor->options.context);
+    uint64_t ns = time->monotonic_ns(time) - begun;
     if (atomic_load(&compactor->progress.files_before) > 0 || status != STATUS_OK)
-        tell(compactor, status, time->monotonic_ns(time) - begun);
+        tell(compactor, status, ns);
     end_job(compactor, status);
     return status;
 }
@@ -198,6 +206,8 @@ static enum status run_job(struct compactor *compactor, enum victims_mode mode)
 
 static bool is_due(struct compactor *compactor)
 {
+    if (catalog_is_uncertain(compactor->options.compaction.catalog))
+        return false;
     const struct view *view = views_pin(&compactor->options.compaction.store->views);
     struct victims victims;
     bool due = victims_pick(view, VICTIMS_DUE, UINT64_MAX, live_bytes_max(compactor), &victims) ==

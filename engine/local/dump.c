@@ -151,7 +151,7 @@ static enum status open_table(struct job *job)
         status =
             table_open(catalog->disk, catalog->uuid, &job->listing.identity, &job->table, NULL);
     if (status == STATUS_OK)
-        status = store_join_table(store, job->table);
+        status = store_join_tables(store, &job->table, 1);
     return status;
 }
 
@@ -219,7 +219,7 @@ static void give_up_table(struct job *job, enum status status)
 {
     if (job->table == NULL)
         return;
-    store_leave_table(job->dump->options.store, job->table);
+    store_leave_tables(job->dump->options.store, &job->table, 1);
     if (status != STATUS_UNKNOWN)
         remove_file(job);
 }
@@ -308,6 +308,8 @@ static enum status let_go(struct job *job)
 
 static enum status write_and_swing(struct job *job, uint64_t journal_first)
 {
+    if (catalog_is_uncertain(job->dump->options.catalog))
+        return STATUS_UNKNOWN;
     enum status status = decide(job);
     if (status == STATUS_OK)
         status = make_table(job);

@@ -20,26 +20,40 @@ struct range {
     bool started;
     enum status status;
     const struct table *failed; /* whose index could not be read */
+    uint64_t failed_offset;     /* where */
 };
 
+static enum status open_one(const struct load *load, const struct manifest_table *listing,
+                            struct table **out_table, struct failure *failure)
+{
+    struct table *table;
+    enum status status =
+        table_open(load->disk, load->manifest->uuid, &listing->identity, &table, failure);
+    if (status != STATUS_OK)
+        return status;
+    atomic_init(&table->settled, true);
+    atomic_init(&table->tombstones_were_kept, (listing->flags & MANIFEST_TOMBSTONES_KEPT) != 0);
+    *out_table = table;
+    return STATUS_OK;
+}
+
+/* All at once: a view for each would cost the square of their number. */
 static enum status open_tables(struct load *load, struct failure *failure)
 {
-    for (uint64_t i = 0; i < load->manifest->table_count; i++) {
-        const struct manifest_table *listing = &load->manifest->tables[i];
-        struct table *table;
-        enum status status =
-            table_open(load->disk, load->manifest->uuid, &listing->identity, &table, failure);
-        if (status != STATUS_OK)
-            return status;
-        atomic_init(&table->settled, true);
-        atomic_init(&table->tombstones_were_kept, (listing->flags & MANIFEST_TOMBSTONES_KEPT) != 0);
-        status = store_join_table(load->store, table);
-        if (status != STATUS_OK) {
-            table_close(table);
-            return failure_set(failure, status, "no memory to open the tables");
-        }
+    uint64_t count = load->manifest->table_count, opened = 0;
+    AUTO_FREE struct table **tables = calloc(count + 1, sizeof(struct table *));
+    if (tables == NULL)
+        return failure_set(failure, STATUS_NO_MEMORY, "no memory to open the tables");
+    enum status status = STATUS_OK;
+    while (opened < count && status == STATUS_OK) {
+        status = open_one(load, &load->manifest->tables[opened], &tables[opened], failure);
+        opened += status == STATUS_OK;
     }
-    return STATUS_OK;
+    if (status == STATUS_OK && store_join_tables(load->store, tables, count) != STATUS_OK)
+        status = failure_set(failure, STATUS_NO_MEMORY, "no memory to open the tables");
+    for (uint64_t i = 0; i < opened && status != STATUS_OK; i++)
+        table_close(tables[i]);
+    return status;
 }
 
 static bool range_ends_before(const struct range *range, struct bytes key)
@@ -85,6 +99,7 @@ static void *load_range(void *context)
     if (range->status == STATUS_OK)
         range->status = load_merged(range, &merge);
     range->failed = merge.failed;
+    range->failed_offset = merge.failed_offset;
     merge_close(&merge);
     return NULL;
 }
@@ -136,13 +151,16 @@ static void run_ranges(struct range *ranges, size_t count)
 
 static enum status tell_failure(const struct range *range, struct failure *failure)
 {
-    if (range->status == STATUS_CORRUPT && range->failed != NULL)
+    if (range->failed == NULL)
+        return failure_set(failure, range->status, "loading the tables: %s",
+                           status_text(range->status));
+    if (range->status == STATUS_CORRUPT)
         return failure_set(failure, STATUS_CORRUPT_LOG,
                            "%s: offset %" PRIu64 ": an index block is damaged; restore the data "
                            "directory from a copy",
-                           range->failed->file->name, range->failed->records_end);
-    return failure_set(failure, range->status, "loading the tables: %s",
-                       status_text(range->status));
+                           range->failed->file->name, range->failed_offset);
+    return failure_set(failure, range->status, "%s: offset %" PRIu64 ": %s",
+                       range->failed->file->name, range->failed_offset, status_text(range->status));
 }
 
 static enum status load_view(struct load *load, const struct view *view, struct failure *failure)

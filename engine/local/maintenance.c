@@ -276,12 +276,12 @@ static uint64_t dump_retry_ms(const struct maintenance *maintenance, enum status
     return doubled == 0 ? TICK_MS : doubled < RETRY_MS_MAX ? doubled : RETRY_MS_MAX;
 }
 
-/* A full disk once: it may stay so for long. */
+/* What may stay so for long, once: a full disk, a manifest that nobody may change any more. */
 static void tell_dump_failed(struct maintenance *maintenance, enum status status)
 {
     enum status told = maintenance->dump_told;
     maintenance->dump_told = status;
-    if (status != STATUS_NO_SPACE || told != status)
+    if (told != status || (status != STATUS_NO_SPACE && status != STATUS_UNKNOWN))
         tell(maintenance, (struct engine_event){.name = EVENT_DUMP_FAILED,
                                                 .status = status,
                                                 .ms = maintenance->dump_retry_ms});

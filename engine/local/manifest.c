@@ -104,6 +104,13 @@ void manifest_remove(struct manifest *manifest, uint64_t table_id)
             (manifest->table_count - row) * sizeof *manifest->tables);
 }
 
+void manifest_forgive(struct manifest *manifest, uint64_t table_id)
+{
+    uint64_t row = row_of(manifest, table_id);
+    if (row < manifest->table_count)
+        manifest->tables[row].flags &= ~(uint64_t)MANIFEST_TOMBSTONES_KEPT;
+}
+
 /* ---- reading ---- */
 
 static enum status refuse(struct failure *failure, enum status status, const char *what)

@@ -51,6 +51,9 @@ MUST_CHECK enum status manifest_copy(const struct manifest *manifest, struct man
 MUST_CHECK enum status manifest_add(struct manifest *manifest, const struct manifest_table *table);
 void manifest_remove(struct manifest *manifest, uint64_t table_id);
 
+/* Takes MANIFEST_TOMBSTONES_KEPT from a table. */
+void manifest_forgive(struct manifest *manifest, uint64_t table_id);
+
 /* Whether the manifest lists table `id`. */
 bool manifest_lists(const struct manifest *manifest, uint64_t table_id);
 

@@ -27,6 +27,13 @@ static void sift_down(struct merge *merge, size_t at)
     merge->heap[at] = moved;
 }
 
+static enum status fail(struct merge *merge, const struct table_cursor *cursor, enum status status)
+{
+    merge->failed = cursor->table;
+    merge->failed_offset = table_cursor_offset(cursor);
+    return status;
+}
+
 static enum status open_cursor(struct merge *merge, struct table *table, struct bytes from)
 {
     struct table_cursor *cursor = &merge->cursors[merge->opened++];
@@ -35,10 +42,8 @@ static enum status open_cursor(struct merge *merge, struct table *table, struct 
         from.size == 0 ? table_cursor_next(cursor) : table_cursor_seek(cursor, from);
     if (status == STATUS_OK)
         merge->heap[merge->count++] = cursor;
-    if (status == STATUS_OK || status == STATUS_NOT_FOUND)
-        return STATUS_OK;
-    merge->failed = table;
-    return status;
+    return status == STATUS_OK || status == STATUS_NOT_FOUND ? STATUS_OK
+                                                             : fail(merge, cursor, status);
 }
 
 enum status merge_open(struct merge *merge, struct table *const *tables, size_t count,
@@ -76,8 +81,7 @@ static enum status advance(struct merge *merge)
     if (status == STATUS_NOT_FOUND) {
         merge->heap[0] = merge->heap[--merge->count];
     } else if (status != STATUS_OK) {
-        merge->failed = merge->heap[0]->table;
-        return status;
+        return fail(merge, merge->heap[0], status);
     }
     if (merge->count > 0)
         sift_down(merge, 0);

@@ -14,8 +14,9 @@ struct merge {
     size_t count;               /* cursors that are not at their end */
     size_t opened;
     bool started;
-    struct table *failed; /* whose index could not be read, after CORRUPT or IO */
-    unsigned char *key;   /* the last one returned */
+    struct table *failed;   /* whose index could not be read, after CORRUPT or IO */
+    uint64_t failed_offset; /* where in its file */
+    unsigned char *key;     /* the last one returned */
     size_t key_bytes, key_capacity;
 };
 

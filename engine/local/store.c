@@ -353,24 +353,31 @@ static void release_table(struct retired *retired)
         table_close(table);
 }
 
-enum status store_join_table(struct store *store, struct table *table)
+enum status store_join_tables(struct store *store, struct table *const *tables, size_t count)
 {
-    enum status status = slots_join(&store->slots, table);
+    enum status status = STATUS_OK;
+    size_t joined = 0;
+    for (; joined < count && status == STATUS_OK; joined++) {
+        tables[joined]->slots = &store->slots;
+        status = slots_join(&store->slots, tables[joined]);
+    }
     if (status != STATUS_OK)
-        return status;
-    table->slots = &store->slots;
-    struct view_change change = {.added_tables = &table, .added_table_count = 1};
-    status = views_change(&store->views, &change);
-    if (status != STATUS_OK)
-        slots_leave(&store->slots, table->slot);
+        joined--; /* the last one got none */
+    struct view_change change = {.added_tables = tables, .added_table_count = count};
+    if (status == STATUS_OK)
+        status = views_change(&store->views, &change);
+    for (size_t i = 0; i < joined && status != STATUS_OK; i++)
+        slots_leave(&store->slots, tables[i]->slot);
     return status;
 }
 
-void store_leave_table(struct store *store, struct table *table)
+void store_leave_tables(struct store *store, struct table *const *tables, size_t count)
 {
-    struct view_change change = {.removed_tables = &table, .removed_table_count = 1};
+    struct view_change change = {.removed_tables = tables, .removed_table_count = count};
     if (views_change(&store->views, &change) != STATUS_OK)
         return;
-    table->retired = (struct retired){.release = release_table};
-    reclaim_retire(store->reclaim, &table->retired);
+    for (size_t i = 0; i < count; i++) {
+        tables[i]->retired = (struct retired){.release = release_table};
+        reclaim_retire(store->reclaim, &tables[i]->retired);
+    }
 }

@@ -5,8 +5,8 @@
  * readers find versions without waiting.
  *
  * Threads: store_get, store_touch: any. store_current, store_apply, store_freeze_if_full: the commit
- * leader, or recovery before there is one. store_load, store_join_table, store_leave_table:
- * dump, compaction, recovery.
+ * leader, or recovery before there is one. store_load, store_join_tables,
+ * store_leave_tables: dump, compaction, recovery.
  */
 #ifndef KEYREST_ENGINE_LOCAL_STORE_H
 #define KEYREST_ENGINE_LOCAL_STORE_H
@@ -125,15 +125,16 @@ static inline uint64_t store_lasting_bytes(const struct store *store)
 MUST_CHECK enum status store_load(struct store *store, struct table *table,
                                   const struct table_entry *entry);
 
-/* Gives the table a slot and lists it in the view. NO_MEMORY: it is still the caller's. */
-MUST_CHECK enum status store_join_table(struct store *store, struct table *table);
+/* Gives each table a slot and lists them all in the view. NO_MEMORY: they are still the caller's. */
+MUST_CHECK enum status store_join_tables(struct store *store, struct table *const *tables,
+                                         size_t count);
 
 /*
- * Takes the table out of the view and frees it and its slot after the grace period, once no older
- * view lists it. No key's place names it any more. Its file stays. Without memory for a new view it
- * stays listed, which costs nothing but itself.
+ * Takes tables out of the view and frees each and its slot after the grace period, once no older
+ * view lists it. No key's place names them any more. Their files stay. Without memory for a new view
+ * they stay listed, which costs nothing but themselves.
  */
-void store_leave_table(struct store *store, struct table *table);
+void store_leave_tables(struct store *store, struct table *const *tables, size_t count);
 
 /* One more of the table's records is some key's newest version, or is that no more. */
 void store_table_live(struct table *table, uint64_t record_bytes);

@@ -233,9 +233,8 @@ void table_cursor_done(struct table_cursor *cursor)
     *cursor = (struct table_cursor){0};
 }
 
-static enum status load_block(struct table_cursor *cursor, uint32_t index)
+static enum status read_block(struct table_cursor *cursor, const struct table_block_header *block)
 {
-    const struct table_block_header *block = cursor->table->blocks[index];
     if (block->bytes > cursor->capacity) {
         free(cursor->bytes);
         cursor->bytes = malloc(block->bytes);
@@ -248,15 +247,30 @@ static enum status load_block(struct table_cursor *cursor, uint32_t index)
     if (status == STATUS_CORRUPT_LOG ||
         (status == STATUS_OK && checksum64(cursor->bytes, block->bytes, 0) != block->check))
         return STATUS_CORRUPT;
+    return status;
+}
+
+/* After a failure no block is loaded, and the next step tries this one again. */
+static enum status load_block(struct table_cursor *cursor, uint32_t index)
+{
+    const struct table_block_header *block = cursor->table->blocks[index];
+    cursor->block = cursor->next_block = index;
+    cursor->left = 0;
+    cursor->entry.key.size = 0;
+    enum status status = read_block(cursor, block);
     if (status != STATUS_OK)
         return status;
-    cursor->block = index + 1;
+    cursor->next_block = index + 1;
     cursor->left = block->records;
     cursor->position = 0;
     cursor->count = block->bytes;
     cursor->next_offset = block->first_record;
-    cursor->entry.key.size = 0;
     return STATUS_OK;
+}
+
+uint64_t table_cursor_offset(const struct table_cursor *cursor)
+{
+    return cursor->table->blocks[cursor->block]->offset;
 }
 
 static bool take(struct table_cursor *cursor, void *out_bytes, size_t size)
@@ -320,9 +334,9 @@ static enum status decode_entry(struct table_cursor *cursor)
 enum status table_cursor_next(struct table_cursor *cursor)
 {
     while (cursor->left == 0) {
-        if (cursor->block == cursor->table->properties->blocks)
+        if (cursor->next_block == cursor->table->properties->blocks)
             return STATUS_NOT_FOUND;
-        enum status status = load_block(cursor, cursor->block);
+        enum status status = load_block(cursor, cursor->next_block);
         if (status != STATUS_OK)
             return status;
     }
@@ -343,15 +357,28 @@ static uint32_t block_of(const struct table *table, struct bytes key)
     return low;
 }
 
+static enum status step_to(struct table_cursor *cursor, struct bytes key)
+{
+    for (;;) {
+        enum status status = table_cursor_next(cursor);
+        if (status != STATUS_OK || bytes_compare(cursor->entry.key, key) >= 0)
+            return status;
+    }
+}
+
 enum status table_cursor_seek(struct table_cursor *cursor, struct bytes key)
 {
     enum status status = load_block(cursor, block_of(cursor->table, key));
-    while (status == STATUS_OK) {
-        status = table_cursor_next(cursor);
-        if (status == STATUS_OK && bytes_compare(cursor->entry.key, key) >= 0)
-            return STATUS_OK;
-    }
-    return status;
+    return status == STATUS_OK ? step_to(cursor, key) : status;
+}
+
+enum status table_cursor_seek_on(struct table_cursor *cursor, struct bytes key)
+{
+    bool inside = cursor->entry.key.size > 0;
+    if (inside && bytes_compare(cursor->entry.key, key) >= 0)
+        return STATUS_OK;
+    return inside && cursor->block == block_of(cursor->table, key) ? step_to(cursor, key)
+                                                                   : table_cursor_seek(cursor, key);
 }
 
 enum status table_find(struct table *table, struct bytes key, uint64_t *out_sequence)

@@ -38,7 +38,9 @@ struct table {
     /* atomic: changed by whoever moves a key's place to or from here, read by anyone; relaxed */
     _Atomic uint64_t live_records, live_bytes;
     atomic_bool settled; /* the keys' places have moved here: it may be rewritten */
-    atomic_bool damaged; /* a record failed its checksum: never rewritten, never removed */
+    atomic_bool damaged; /* a checksum failed: never rewritten, never removed */
+    /* the running compaction's: its number for this victim, from 1; 0: it is none */
+    uint32_t victim;
     struct pin pin;
     struct retired retired;
 };
@@ -87,7 +89,8 @@ struct table_entry {
 struct table_cursor {
     struct table *table;
     struct table_entry entry; /* the current one, after an OK */
-    uint32_t block;           /* the next block to load */
+    uint32_t block;           /* loaded, or failed to be */
+    uint32_t next_block;      /* to load */
     uint32_t left;            /* entries of the loaded block still to come */
     unsigned char *bytes;     /* a checked copy of the loaded block */
     size_t position, count, capacity;
@@ -105,6 +108,12 @@ MUST_CHECK enum status table_cursor_next(struct table_cursor *cursor);
 
 /* Moves to the first entry whose key is `key` or greater. */
 MUST_CHECK enum status table_cursor_seek(struct table_cursor *cursor, struct bytes key);
+
+/* The same for a key that is not less than the one sought before: without a seek when it is near. */
+MUST_CHECK enum status table_cursor_seek_on(struct table_cursor *cursor, struct bytes key);
+
+/* Where in the file the block stands that the cursor is in, or that it failed to read. */
+uint64_t table_cursor_offset(const struct table_cursor *cursor);
 
 /* Looks one key up in the index. NOT_FOUND: the table has no record of it. CORRUPT, IO, NO_MEMORY. */
 MUST_CHECK enum status table_find(struct table *table, struct bytes key, uint64_t *out_sequence);

@@ -65,6 +65,11 @@ static void add(struct victims *victims, struct table *table)
     victims->live_bytes += live_bytes(table) + kept_bytes(table);
 }
 
+static bool fits(const struct victims *victims, const struct table *table, uint64_t live_bytes_max)
+{
+    return victims->live_bytes + live_bytes(table) + kept_bytes(table) <= live_bytes_max;
+}
+
 /* ---- space ---- */
 
 /* The deadest first; of equals the older. */
@@ -78,10 +83,13 @@ static int compare_by_deadness(const void *left, const void *right)
     return (id_a > id_b) - (id_a < id_b);
 }
 
-static bool space_is_due(const struct view *view)
+/* Tables that may not be rewritten would stay due for ever. */
+static bool space_is_due(const struct view *view, uint64_t table_id_end)
 {
     uint64_t total = 0, dead = 0;
     for (size_t i = 0; i < view->table_count; i++) {
+        if (!may_be_victim(view->tables[i], table_id_end))
+            continue;
         total += view->tables[i]->properties->record_bytes;
         dead += victims_dead_bytes(view->tables[i]);
         if (dead_percent(view->tables[i]) > DEAD_PERCENT_MAX)
@@ -102,7 +110,7 @@ static void pick_deadest(const struct view *view, unsigned dead_percent_min, uin
     if (all.count > 1)
         qsort(all.tables, all.count, sizeof *all.tables, compare_by_deadness);
     for (size_t i = 0; i < all.count && victims->live_bytes < TOGETHER_BYTES; i++)
-        if (victims->live_bytes + live_bytes(all.tables[i]) <= live_bytes_max)
+        if (fits(victims, all.tables[i], live_bytes_max))
             add(victims, all.tables[i]);
 }
 
@@ -152,7 +160,7 @@ static void pick_smallest(const struct view *view, const struct table *where, ui
     if (all.count > 1)
         qsort(all.tables, all.count, sizeof *all.tables, compare_by_size);
     for (size_t i = 0; i < all.count && victims->count < OVERLAP_VICTIMS; i++)
-        if (victims->live_bytes + live_bytes(all.tables[i]) <= live_bytes_max)
+        if (fits(victims, all.tables[i], live_bytes_max))
             add(victims, all.tables[i]);
     if (victims->count < 2) /* one alone gains nothing */
         victims->count = 0;
@@ -168,7 +176,7 @@ enum status victims_pick(const struct view *view, enum victims_mode mode, uint64
         return status;
     if (mode == VICTIMS_ALL)
         pick_deadest(view, 0, table_id_end, live_bytes_max, out_victims);
-    else if (space_is_due(view))
+    else if (space_is_due(view, table_id_end))
         pick_deadest(view, WORTH_DEAD_PERCENT, table_id_end, live_bytes_max, out_victims);
     const struct table *where = mode == VICTIMS_DUE ? too_many_at(view) : NULL;
     if (out_victims->count == 0 && where != NULL)
