@@ -152,7 +152,8 @@ static void resume(const struct fault_case *fault_case, struct trial *trial)
 static bool survives_while_serving(const struct fault_case *fault_case)
 {
     struct trial trial;
-    trial_init(&trial, SEED, fault_case->lazy ? CRASH_INTERVAL : CRASH_ALWAYS);
+    trial_init(&trial, trial_seed_from_environment(SEED),
+               fault_case->lazy ? CRASH_INTERVAL : CRASH_ALWAYS);
     trial.note = describe(fault_case);
     trial_start(&trial);
     crash_disk_fail(trial.disk, fault_case->fault);
@@ -184,7 +185,8 @@ static void fill(struct trial *trial, bool empty)
 static bool survives_while_starting(const struct fault_case *fault_case, bool absent, bool empty)
 {
     struct trial trial;
-    trial_init(&trial, SEED, fault_case->lazy ? CRASH_INTERVAL : CRASH_ALWAYS);
+    trial_init(&trial, trial_seed_from_environment(SEED),
+               fault_case->lazy ? CRASH_INTERVAL : CRASH_ALWAYS);
     trial.note = describe(fault_case);
     if (!absent)
         fill(&trial, empty);

@@ -328,10 +328,13 @@ const char *model_compare(struct engine *engine, const struct model_state *state
     engine_health(engine, &health);
     if (health.sequence != state->sequence)
         return "the last sequence differs";
+    const char *corrupt = NULL;
     for (size_t key = 0; key < MODEL_KEYS; key++) {
         const char *wrong = compare_key(engine, key, &state->keys[key], epoch);
-        if (wrong != NULL)
+        if (wrong == status_text(STATUS_CORRUPT))
+            corrupt = wrong;
+        else if (wrong != NULL)
             return wrong;
     }
-    return NULL;
+    return corrupt;
 }

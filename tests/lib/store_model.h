@@ -69,7 +69,10 @@ enum status model_run(struct engine *engine, const struct model_commit *commit,
                       const struct model_state *before, const struct model_state *after,
                       uint64_t epoch, uint64_t deadline_ns, const char **out_wrong);
 
-/* Reads every key. NULL: the engine is in this state; else what differs, as static text. */
+/*
+ * Reads every key. NULL: the engine is in this state; else what differs, as static text: that of
+ * CORRUPT only when nothing but that answer differs.
+ */
 const char *model_compare(struct engine *engine, const struct model_state *state, uint64_t epoch);
 
 /* The next number of a sequence that `*random`, not 0, seeds. */
