@@ -452,8 +452,7 @@ static void run_clients(struct child *server, long run_ms, bool kill)
     for (unsigned i = 0; i < CLIENTS; i++)
         if (clients[i].failure[0] != '\0')
             fail_msg("%s", clients[i].failure);
-    if (child_log_has(server, " level=error ") || child_log_has(server, " level=fatal "))
-        fail_msg("the log tells of an error: %s", server->log_path);
+    child_expect_no_errors(server);
 }
 
 /* ---- a history ---- */

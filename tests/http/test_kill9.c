@@ -408,8 +408,7 @@ static void kill_server(struct child *server)
 {
     child_end(server, SIGKILL);
     figures.kills++;
-    if (child_log_has(server, " level=error ") || child_log_has(server, " level=fatal "))
-        fail_msg("the log tells of an error: %s", server->log_path);
+    child_expect_no_errors(server);
 }
 
 static void run_clients_and_kill(struct child *server, uint64_t *random)
@@ -491,8 +490,7 @@ static void a_hundred_kills_lose_no_answered_write_and_invent_none(void **state)
     verify(server.port);
     assert_int_equal(child_end(&server, SIGTERM), 0);
     print_figures();
-    assert_true(figures.loading_kills > 0 && figures.compactions > 0);
-    assert_true(figures.dumps > figures.kills);
+    assert_true(figures.loading_kills > 0 && figures.dumps > 0 && figures.compactions > 0);
     test_directory_remove(directory);
 }
 

@@ -59,6 +59,19 @@ bool child_log_gets(const struct child *child, const char *text)
     return false;
 }
 
+void child_expect_no_errors(const struct child *child)
+{
+    static const char *const signs[] = {" level=error ", " level=fatal ", "Sanitizer",
+                                        "runtime error:"};
+    AUTO_FREE char *log = read_log(child);
+    for (size_t i = 0; i < COUNT_OF(signs); i++) {
+        const char *found = strstr(log, signs[i]);
+        if (found != NULL)
+            fail_msg("%s tells of an error: ...%.*s", child->log_path, (int)strcspn(found, "\n"),
+                     found);
+    }
+}
+
 /* The value of a logfmt field of one line, copied. */
 static bool field(const char *line, const char *name, char *out_value, size_t capacity)
 {
