@@ -22,7 +22,8 @@ struct compactor {
     /* the job's, read by anyone */
     struct compaction_progress progress;
     /* owned by the worker */
-    uint64_t retry_ms; /* 0: the last one did not fail */
+    uint64_t retry_ms;    /* 0: the last one did not fail */
+    uint64_t retry_at_ns; /* not by itself before */
     pthread_mutex_t mutex;
     pthread_cond_t ended; /* monotonic clock: a job has */
     /* guarded by mutex */
@@ -34,6 +35,11 @@ struct compactor {
 static const struct time_source *time_of(const struct compactor *compactor)
 {
     return compactor->options.compaction.store->time;
+}
+
+static uint64_t now_ns(const struct compactor *compactor)
+{
+    return time_of(compactor)->monotonic_ns(time_of(compactor));
 }
 
 static struct engine_compaction *row_of(struct compactor *compactor, uint64_t id)
@@ -65,14 +71,13 @@ static void begin_row_locked(struct compactor *compactor)
         .state = ENGINE_COMPACTION_RUNNING,
         .started_ms = time->wall_ms(time),
     };
-    compactor->begun_ns = time->monotonic_ns(time);
+    compactor->begun_ns = now_ns(compactor);
     compactor->running = true;
 }
 
 /* The figures of a running job, or its last ones. */
 static void fill_row_locked(struct compactor *compactor, struct engine_compaction *row)
 {
-    const struct time_source *time = time_of(compactor);
     struct compaction_progress *progress = &compactor->progress;
     row->files_before = atomic_load(&progress->files_before);
     row->files_after = atomic_load(&progress->files_after);
@@ -83,7 +88,7 @@ static void fill_row_locked(struct compactor *compactor, struct engine_compactio
     uint64_t to_do = atomic_load(&progress->records_to_do);
     uint64_t done = atomic_load(&progress->records_done);
     row->percent = to_do == 0 ? 0 : done >= to_do ? 99 : (unsigned)(done * 100 / to_do);
-    row->duration_ms = (time->monotonic_ns(time) - compactor->begun_ns) / NS_PER_MS;
+    row->duration_ms = (now_ns(compactor) - compactor->begun_ns) / NS_PER_MS;
 }
 
 /* Outputs must fit beside what they replace. */
@@ -151,6 +156,7 @@ static void back_off(struct compactor *compactor)
     compactor->retry_ms = doubled < RETRY_MS_MIN   ? RETRY_MS_MIN
                           : doubled < RETRY_MS_MAX ? doubled
                                                    : RETRY_MS_MAX;
+    compactor->retry_at_ns = now_ns(compactor) + compactor->retry_ms * NS_PER_MS;
 }
 
 /* Tables of a few records can become larger: the output has a header and an index of its own. */
@@ -186,16 +192,15 @@ static void tell(struct compactor *compactor, enum status status, uint64_t ns)
 
 static enum status run_job(struct compactor *compactor, enum victims_mode mode)
 {
-    const struct time_source *time = time_of(compactor);
-    uint64_t begun = time->monotonic_ns(time);
+    uint64_t begun = now_ns(compactor);
     enum status status = run_all(compactor, mode);
     if (status == STATUS_OK)
-        compactor->retry_ms = 0;
+        compactor->retry_ms = compactor->retry_at_ns = 0;
     else
         back_off(compactor);
     if (status == STATUS_UNKNOWN)
         compactor->options.on_uncertain(compactor->options.context);
-    uint64_t ns = time->monotonic_ns(time) - begun;
+    uint64_t ns = now_ns(compactor) - begun;
     if (atomic_load(&compactor->progress.files_before) > 0 || status != STATUS_OK)
         tell(compactor, status, ns);
     end_job(compactor, status);
@@ -234,7 +239,8 @@ static bool take_job(struct compactor *compactor, bool due, enum victims_mode *o
 bool compactor_run_due(struct compactor *compactor)
 {
     enum victims_mode mode;
-    return take_job(compactor, is_due(compactor), &mode) && run_job(compactor, mode) == STATUS_OK;
+    bool due = now_ns(compactor) >= compactor->retry_at_ns && is_due(compactor);
+    return take_job(compactor, due, &mode) && run_job(compactor, mode) == STATUS_OK;
 }
 
 void compactor_wake(struct compactor *compactor)
@@ -248,9 +254,9 @@ static uint64_t run_worker(void *context)
     struct compactor *compactor = context;
     while (compactor_run_due(compactor) && !atomic_load(&compactor->closing))
         continue;
-    uint64_t wait_ms =
-        compactor->retry_ms > 0 ? compactor->retry_ms : compactor->options.interval_ms;
-    return wait_ms * NS_PER_MS;
+    uint64_t now = now_ns(compactor);
+    return compactor->retry_at_ns > now ? compactor->retry_at_ns - now
+                                        : compactor->options.interval_ms * NS_PER_MS;
 }
 
 /* ---- asking ---- */
@@ -272,14 +278,13 @@ enum status compactor_start(struct compactor *compactor, uint64_t *out_id)
 static enum status wait_locked(struct compactor *compactor, uint64_t id,
                                const struct engine_context *context)
 {
-    const struct time_source *time = time_of(compactor);
     for (;;) {
         const struct engine_compaction *row = row_of(compactor, id);
         if (row->id != id)
             return id == 0 || id > compactor->last_id ? STATUS_NOT_FOUND : STATUS_OK;
         if (row->state != ENGINE_COMPACTION_RUNNING)
             return STATUS_OK;
-        uint64_t now = time->monotonic_ns(time);
+        uint64_t now = now_ns(compactor);
         if (cancel_fired(context->cancel))
             return STATUS_CANCELLED;
         if (now >= context->deadline_ns)
