@@ -81,10 +81,12 @@ bool space_look(struct space *space)
 
 void space_wants(struct space *space, enum space_user user, bool wants)
 {
-    if (wants)
+    if (wants) {
         atomic_fetch_or_explicit(&space->waiting, user, memory_order_acq_rel);
-    else
+        set_low(space, true);
+    } else {
         atomic_fetch_and_explicit(&space->waiting, ~(unsigned)user, memory_order_acq_rel);
+    }
 }
 
 void space_init(struct space *space, const struct space_options *options)

@@ -46,7 +46,7 @@ void space_init(struct space *space, const struct space_options *options);
 /* Looks at the disk, and acts. True: who waits for room may find some now. */
 bool space_look(struct space *space);
 
-/* `user` found no room for a file, or found it again. */
+/* `user` found no room for a file: puts end at once; or found it again: they may go on after a look. */
 void space_wants(struct space *space, enum space_user user, bool wants);
 
 static inline bool space_is_low(const struct space *space)

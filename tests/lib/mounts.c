@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <linux/loop.h>
 
 /* ---- may we ---- */
@@ -94,18 +96,28 @@ void mounts_tmpfs(const char *path, uint64_t bytes)
 
 void mounts_end(const char *path)
 {
-    must(umount2(path, MNT_DETACH) == 0, "unmounting", path);
+    if (umount(path) != 0)
+        must(umount2(path, MNT_DETACH) == 0, "unmounting", path);
 }
 
-static void make_ext4(const char *image, uint64_t bytes)
+void mounts_make_ext4(const char *image, uint64_t bytes)
 {
     char command[600];
     int file = open(image, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     must(file >= 0 && ftruncate(file, (off_t)bytes) == 0, "making", image);
-    close(file);
-    snprintf(command, sizeof command, "mkfs.ext4 -q -m 0 -E nodiscard,lazy_itable_init=0 '%s'",
-             image);
+    snprintf(command, sizeof command,
+             "mkfs.ext4 -q -b 4096 -m 0 -E nodiscard,lazy_itable_init=0 '%s'", image);
     assert_int_equal(system(command), 0);
+    must(posix_fallocate(file, 0, (off_t)bytes) == 0, "making", image);
+    close(file);
+}
+
+/* The loop driver takes a write for done of which only a part found room: so each is one page. */
+static void whole_requests(const char *device)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/sys/block/%s/queue/max_sectors_kb", device + strlen("/dev/"));
+    write_text(path, "4");
 }
 
 /* A free device, bound to the image; it is let go of when the last mount ends. */
@@ -125,18 +137,87 @@ static int bind_loop(const char *image, char out_device[32])
         }
     }
     must(device >= 0, "a loop device for", image);
+    whole_requests(out_device);
     close(control);
     close(file);
     return device;
 }
 
-void mounts_ext4(const char *image, uint64_t bytes, const char *path)
+void mounts_ext4(const char *image, const char *path)
 {
     char name[32];
-    make_ext4(image, bytes);
     int device = bind_loop(image, name);
     must(mount(name, path, "ext4", MS_NOATIME, "errors=continue") == 0, "mounting ext4 at", path);
     close(device);
+}
+
+/* ---- below the file system ---- */
+
+void mounts_punch(const char *image, uint64_t offset, uint64_t bytes)
+{
+    int file = open(image, O_RDWR | O_CLOEXEC);
+    must(file >= 0 && fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                                (off_t)bytes) == 0,
+         "punching", image);
+    close(file);
+}
+
+/* So that its own writing is done while there is room. */
+static void sync_file_system(const char *path)
+{
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    must(directory >= 0 && syncfs(directory) == 0, "syncing", path);
+    close(directory);
+}
+
+/* The piece of the file that holds the byte at `offset`, as it lies on the device. */
+static struct fiemap_extent extent_at(const char *path, uint64_t offset)
+{
+    union {
+        struct fiemap map;
+        unsigned char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+    } request = {.map = {.fm_start = offset,
+                         .fm_length = 1,
+                         .fm_flags = FIEMAP_FLAG_SYNC,
+                         .fm_extent_count = 1}};
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    must(file >= 0 && ioctl(file, FS_IOC_FIEMAP, &request) == 0, "asking for the extents of", path);
+    close(file);
+    assert_int_equal(request.map.fm_mapped_extents, 1);
+    return request.map.fm_extents[0];
+}
+
+uint64_t mounts_device_offset(const char *path, uint64_t offset)
+{
+    struct fiemap_extent extent = extent_at(path, offset);
+    return extent.fe_physical + (offset - extent.fe_logical);
+}
+
+void mounts_hollow_out(const char *image, const char *path)
+{
+    char filler[300];
+    snprintf(filler, sizeof filler, "%s/filler", path);
+    mounts_fill(filler, mounts_free_bytes(path) / 16);
+    struct stat about;
+    must(stat(filler, &about) == 0, "looking at", filler);
+    for (uint64_t offset = 0; offset < (uint64_t)about.st_size;) {
+        struct fiemap_extent extent = extent_at(filler, offset);
+        mounts_punch(image, extent.fe_physical, extent.fe_length);
+        offset = extent.fe_logical + extent.fe_length;
+    }
+    must(unlink(filler) == 0, "removing", filler);
+    sync_file_system(path);
+}
+
+/* EXT4_IOC_SHUTDOWN: not in the kernel's headers for programs. */
+void mounts_shut_down(const char *path, bool flush)
+{
+    enum { FLUSH_LOG = 1, NO_FLUSH = 2 };
+    uint32_t how = flush ? FLUSH_LOG : NO_FLUSH;
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    must(directory >= 0 && ioctl(directory, _IOR('X', 125, uint32_t), &how) == 0, "shutting down",
+         path);
+    close(directory);
 }
 
 /* ---- space ---- */

@@ -24,8 +24,26 @@ int mounts_main_(int argc, char **argv, const char *suite, bool loops,
 void mounts_tmpfs(const char *path, uint64_t bytes);
 void mounts_end(const char *path);
 
-/* Makes a sparse file `image` of `bytes` with an ext4 in it, and mounts that at `path`. */
-void mounts_ext4(const char *image, uint64_t bytes, const char *path);
+/* Makes a file `image` of `bytes`, all of which it has, with an ext4 in it; and mounts such a one at `path`. */
+void mounts_make_ext4(const char *image, uint64_t bytes);
+void mounts_ext4(const char *image, const char *path);
+
+/* Where the byte at `offset` of a file lies on the device that its file system is on. */
+uint64_t mounts_device_offset(const char *path, uint64_t offset);
+
+/* Ends an ext4 at once, as a power cut would: what it has not written yet is lost, and every call
+ * fails from now on. `flush`: its own journal is written first, so that files have their names and
+ * sizes, and not their bytes. */
+void mounts_shut_down(const char *path, bool flush);
+
+/* Takes bytes of an image away: they read as zeros, and writing them needs room again. */
+void mounts_punch(const char *image, uint64_t offset, uint64_t bytes);
+
+/*
+ * The same for nearly all blocks that are free in the ext4 of `image` at `path`: then what it writes
+ * about itself still has its room, and new contents of files do not.
+ */
+void mounts_hollow_out(const char *image, const char *path);
 
 /* Bytes that are free where `path` lies. */
 uint64_t mounts_free_bytes(const char *path);
