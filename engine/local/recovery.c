@@ -255,30 +255,38 @@ static bool has_unlisted(const struct recovered *recovered)
         if (!segment_name_is_spare(chain->strays[i]))
             return true;
     for (size_t i = 0; i < chain->count; i++)
-        if (is_removable(recovered, &chain->segments[i]))
+        if (chain->segments[i].segment != NULL && is_removable(recovered, &chain->segments[i]))
             return true;
     return false;
 }
 
+static void remove_unlinked(struct recovered *recovered, uint64_t above_id)
+{
+    struct chain *chain = &recovered->chain;
+    for (size_t i = 0; i < chain->count; i++) {
+        struct chain_segment *found = &chain->segments[i];
+        if (found->id <= above_id || found->segment == NULL || !is_removable(recovered, found))
+            continue;
+        remove_segment(recovered, found->id);
+        segment_close(TAKE(found->segment)); /* an open file keeps its space */
+    }
+}
+
 /*
- * Before anything is made: starts that fail again and again must not fill the disk. What the
- * manifest does not list goes only once it is written anew: the process that wrote it may have been
- * told that its name is not durable, and nobody is told that again.
+ * Before anything is made: starts that fail again and again must not fill the disk, and a full one
+ * needs the room. No manifest, not even an older one, names a spare or a segment made ready later
+ * than the one named. The rest goes only once the manifest is written anew: the process that wrote it
+ * may have been told that its name is not durable, and nobody is told that again.
  */
 static void remove_unused(struct recovered *recovered)
 {
-    struct chain *chain = &recovered->chain;
     remove_strays(recovered, true);
+    remove_unlinked(recovered, recovered->named_id);
     if (!has_unlisted(recovered) ||
         manifest_write(recovered->recovery->disk, recovered->recovery->manifest) != STATUS_OK)
         return;
     remove_strays(recovered, false);
-    for (size_t i = 0; i < chain->count; i++) {
-        if (!is_removable(recovered, &chain->segments[i]))
-            continue;
-        remove_segment(recovered, chain->segments[i].id);
-        segment_close(TAKE(chain->segments[i].segment)); /* an open file keeps its space */
-    }
+    remove_unlinked(recovered, 0);
 }
 
 /* ---- beginning ---- */
