@@ -5,7 +5,7 @@
 #include "../lib/crash_trial.h"
 #include "../lib/test.h"
 
-enum { LIVES = 2, STEPS = 120, FIRST_SEED = 1 };
+enum { LIVES = 4, STEPS = 80, FIRST_SEED = 1 };
 
 static void live(enum crash_mode mode)
 {

@@ -46,6 +46,20 @@ void trial_done(struct trial *trial)
     free(trial->seen);
 }
 
+/*
+ * Four kinds of lives, by seed: large values fill segments, small ones put many frames into one; a
+ * small memtable is dumped all the time, a large one leaves all to the journal.
+ */
+static uint32_t value_bytes_max(const struct trial *trial)
+{
+    return (trial->seed & 1) != 0 ? VALUE_BYTES_MAX : VALUE_BYTES_SMALL;
+}
+
+static bool dumps_often(const struct trial *trial)
+{
+    return (trial->seed & 2) != 0;
+}
+
 struct engine_options trial_options(const struct trial *trial, bool lazy)
 {
     struct engine_options options = engine_options_default();
@@ -56,7 +70,7 @@ struct engine_options trial_options(const struct trial *trial, bool lazy)
     options.value_bytes_max = VALUE_BYTES_MAX;
     options.memory_bytes_max = 256 << 20;
     options.journal_segment_bytes = 0; /* as small as it goes */
-    options.memtable_bytes = 600;
+    options.memtable_bytes = dumps_often(trial) ? 600 : 64 << 20;
     options.ballast_bytes = 0;
     options.reserve_bytes = 0;
     options.time = &trial->time.source;
@@ -467,12 +481,6 @@ void trial_cut(struct trial *trial)
     trial->disk = choice.disk;
     crash_disk_watch(trial->disk, watch_life, trial);
     start(trial, trial->expectation);
-}
-
-/* Lives of large values fill segments, lives of small ones fill a segment with many frames. */
-static uint32_t value_bytes_max(const struct trial *trial)
-{
-    return trial->seed % 2 == 0 ? VALUE_BYTES_MAX : VALUE_BYTES_SMALL;
 }
 
 static void step(struct trial *trial)
