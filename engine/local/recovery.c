@@ -208,7 +208,12 @@ static enum status set_past(const struct recovered *recovered, struct journal_op
 static enum status open_journal(const struct recovered *recovered, struct journal **out_journal)
 {
     struct journal_options options = recovered->recovery->journal;
-    options.next_id = recovered->recovery->manifest->next_journal_id;
+    const struct manifest *manifest = recovered->recovery->manifest;
+    /* No segment may be left of those that were made ready since the last start: one with an id below
+     * `journal_first` would not count. */
+    options.next_id = manifest->next_journal_id > manifest->journal_first
+                          ? manifest->next_journal_id
+                          : manifest->journal_first;
     /* Copies are written again: the numbering goes back to before them. */
     options.last_sequence = recovered->kept_sequence;
     options.durable_sequence = recovered->kept_sequence;

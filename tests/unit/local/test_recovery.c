@@ -4,6 +4,7 @@
  * tests'; here the disk has kept everything, and then something went wrong with it.
  */
 #include "../../../engine/local/local.h"
+#include "../../../engine/local/manifest.h"
 #include "../../lib/crash_disk.h"
 #include "../../lib/manual_time.h"
 #include "../../lib/test.h"
@@ -395,6 +396,34 @@ static void a_start_that_cannot_read_is_no_damage(void **state)
     end(&fixture);
 }
 
+/* As after a journal was sealed, all of it dumped, and the power failed before another was begun. */
+static void let_the_journal_begin_at(struct crash_disk *crash, uint64_t id)
+{
+    struct disk *disk = crash_disk_attach(crash);
+    struct manifest manifest;
+    assert_int_equal(manifest_read(disk, &manifest, NULL), STATUS_OK);
+    manifest.journal_first = id;
+    assert_int_equal(manifest_write(disk, &manifest), STATUS_OK);
+    manifest_done(&manifest);
+    disk_close(disk);
+}
+
+static void a_journal_that_begins_anew_counts(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    close_engine(&fixture);
+    let_the_journal_begin_at(fixture.crash, 9);
+    assert_int_equal(open_on(&fixture, fixture.crash), STATUS_OK);
+    put_all(&fixture);
+    close_engine(&fixture);
+    assert_int_equal(open_on(&fixture, fixture.crash), STATUS_OK);
+    check_all(&fixture);
+    close_engine(&fixture);
+    end(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -407,6 +436,7 @@ int main(int argc, char **argv)
         TEST("another store's segment is refused", another_stores_segment_is_refused),
         TEST("a refused start changes nothing", a_refused_start_changes_nothing),
         TEST("a start that cannot read is no damage", a_start_that_cannot_read_is_no_damage),
+        TEST("a journal that begins anew counts", a_journal_that_begins_anew_counts),
     };
     return test_main(argc, argv, "recovery", tests);
 }
