@@ -123,9 +123,9 @@ static enum status open_parts(struct table *table, struct disk *disk,
     enum status status = disk_open_file(disk, name, &table->file);
     if (status != STATUS_OK)
         return failure_set(failure, status == STATUS_NOT_FOUND ? STATUS_CORRUPT_LOG : status,
-                           "%s: offset 0: the manifest lists it and it cannot be opened (%s); "
+                           "%s: offset 0: the manifest lists it and it %s; "
                            "restore the data directory from a copy",
-                           name, status_text(status));
+                           name, status == STATUS_NOT_FOUND ? "is missing" : "cannot be opened");
     status = disk_file_size(table->file, &bytes);
     if (status != STATUS_OK)
         return failure_set(failure, status, "%s: %s", name, status_text(status));
