@@ -142,6 +142,8 @@ static enum status make_ready(struct disk *disk, struct segment *segment,
         status = disk_file_sync(segment->file);
     if (status == STATUS_OK)
         status = disk_rename(disk, spare, name);
+    if (status == STATUS_OK) /* so that failures are told by it */
+        snprintf(segment->file->name, sizeof segment->file->name, "%s", name);
     if (status == STATUS_OK)
         status = disk_sync_directory(disk);
     if (status != STATUS_OK && segment->file != NULL) {
