@@ -3,6 +3,7 @@
 #include "local.h"
 
 #include "figures.h"
+#include "kill_disk.h"
 #include "local_parts.h"
 
 /* ---- reading ---- */
@@ -212,7 +213,10 @@ static enum status open_directory(const struct engine_options *options, const ch
 {
     struct disk *disk;
     enum status status = disk_open(path, &disk, failure);
-    return status == STATUS_OK ? local_open(options, disk, true, out_engine, failure) : status;
+    if (status != STATUS_OK)
+        return status;
+    kill_disk_arm(disk);
+    return local_open(options, disk, true, out_engine, failure);
 }
 
 const struct engine_operations local_engine_operations = {

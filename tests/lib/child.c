@@ -167,16 +167,23 @@ void child_launch(struct child *child, const char *directory, const char *const 
         run_binary(child, directory, arguments);
 }
 
+bool child_comes_up(struct child *child)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        if (find_port(child) && is_ready(child))
+            return true;
+        if (child_wait(child, 0) >= 0)
+            return false;
+        pause_ms(TRY_MS);
+    }
+    return false;
+}
+
 void child_start(struct child *child, const char *directory, const char *const *arguments)
 {
     child_launch(child, directory, arguments);
-    for (int tries = 0; tries < TRIES; tries++) {
-        if (find_port(child) && is_ready(child))
-            return;
-        if (child_wait(child, 0) >= 0)
-            break;
-        pause_ms(TRY_MS);
-    }
+    if (child_comes_up(child))
+        return;
     AUTO_FREE char *log = read_log(child);
     child_end(child, SIGKILL);
     fail_msg("the server did not come up; its log:\n%s", log);
@@ -195,8 +202,9 @@ int child_wait(struct child *child, unsigned seconds)
     for (unsigned waited_ms = 0; child->pid > 0; waited_ms += TRY_MS) {
         if (waitpid(child->pid, &status, WNOHANG) == child->pid) {
             child->pid = 0;
+            child->code = code_of(status);
             record_statuses(child);
-            return code_of(status);
+            return child->code;
         }
         if (waited_ms >= seconds * 1000)
             break;

@@ -15,6 +15,7 @@
 
 struct child {
     pid_t pid; /* 0: not running */
+    int code;  /* once it has ended: its exit code, or 128 + the signal that ended it */
     uint16_t port;
     char log_path[300];
 };
@@ -25,7 +26,10 @@ struct child {
  */
 void child_launch(struct child *child, const char *directory, const char *const *arguments);
 
-/* The same, and waits until /readyz answers 200. Fails the test when the process ends before. */
+/* Waits until /readyz answers 200. False: the process ended before. */
+bool child_comes_up(struct child *child);
+
+/* Both: launches it, and waits until /readyz answers 200. Fails the test when the process ends before. */
 void child_start(struct child *child, const char *directory, const char *const *arguments);
 
 /* Sends `signal`, waits for the end; returns the exit code, or 128 + the signal that ended it. */
