@@ -217,6 +217,35 @@ static void a_seek_finds_its_place_at_every_border(void **state)
     end(&bench);
 }
 
+static void a_seek_goes_on_from_where_it_is(void **state)
+{
+    (void)state;
+    struct many *many = many_rows();
+    struct bench bench = begin();
+    struct table *table = table_file_make(bench.disk, 1, many->rows, MANY);
+    static const size_t strides[] = {1, 2, 7, 150, 1100, 2500};
+    for (size_t s = 0; s < COUNT_OF(strides); s++) {
+        struct table_cursor cursor;
+        table_cursor_init(&cursor, table);
+        for (size_t i = 0; i <= MANY; i += strides[s] / 2 + i % strides[s] + 1) {
+            char text[48];
+            enum status expected = i < MANY ? STATUS_OK : STATUS_NOT_FOUND;
+            size_t row = i < MANY ? i : MANY - 1;
+            snprintf(text, sizeof text, "%s%s", many->keys[row], i < MANY ? "" : "!");
+            text[i % 3 == 1 && i < MANY ? 6 : strlen(text)] = '\0'; /* just before it, or it */
+            for (int twice = 0; twice < 2; twice++) {
+                assert_int_equal(table_cursor_seek_on(&cursor, bytes_of(text)), expected);
+                if (expected == STATUS_OK)
+                    assert_int_equal(cursor.entry.sequence, i + 1);
+            }
+        }
+        table_cursor_done(&cursor);
+    }
+    table_close(table);
+    free(many);
+    end(&bench);
+}
+
 /* ---- properties ---- */
 
 static void quantiles_tell_when_each_share_has_expired(void **state)
@@ -737,6 +766,7 @@ int main(int argc, char **argv)
         TEST("values of every size come back", values_of_every_size_come_back),
         TEST("one record is a table", one_record_is_a_table),
         TEST("a seek finds its place at every border", a_seek_finds_its_place_at_every_border),
+        TEST("a seek goes on from where it is", a_seek_goes_on_from_where_it_is),
         TEST("quantiles tell when each share has expired",
              quantiles_tell_when_each_share_has_expired),
         TEST("a finished file has the size that was foretold",
