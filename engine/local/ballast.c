@@ -40,8 +40,11 @@ static void make(struct ballast *ballast)
 
 void ballast_look(struct ballast *ballast, uint64_t free_bytes, uint64_t table_bytes)
 {
-    if (ballast->bytes == 0)
+    if (ballast->bytes == 0) { /* a start with another setting may have left one */
+        ballast_release(ballast);
+        ballast->missing = false;
         return;
+    }
     if (ballast->there && free_bytes < ballast->reserve_bytes / FILLED_SHARE) {
         ballast_release(ballast);
         return;
