@@ -36,17 +36,44 @@ struct engine_options engine_options_default(void)
     };
 }
 
-enum status engine_open(const struct engine_options *options, struct engine **out_engine,
-                        struct failure *failure)
+/* Splits the URL into its engine and what follows the colon. */
+static enum status find_engine(const char *url, const struct engine_operations **out_operations,
+                               const char **out_path, struct failure *failure)
 {
     for (size_t i = 0; i < COUNT_OF(engines); i++) {
         size_t scheme_bytes = strlen(engines[i]->scheme);
-        if (strncmp(options->url, engines[i]->scheme, scheme_bytes) == 0 &&
-            options->url[scheme_bytes] == ':')
-            return engines[i]->open(options, options->url + scheme_bytes + 1, out_engine, failure);
+        if (strncmp(url, engines[i]->scheme, scheme_bytes) == 0 && url[scheme_bytes] == ':') {
+            *out_operations = engines[i];
+            *out_path = url + scheme_bytes + 1;
+            return STATUS_OK;
+        }
     }
-    return failure_set(failure, STATUS_INVALID,
-                       "no engine for '%s': use file:DIR or memory:", options->url);
+    return failure_set(failure, STATUS_INVALID, "no engine for '%s': use file:DIR or memory:", url);
+}
+
+enum status engine_open(const struct engine_options *options, struct engine **out_engine,
+                        struct failure *failure)
+{
+    const struct engine_operations *operations;
+    const char *path;
+    enum status status = find_engine(options->url, &operations, &path, failure);
+    return status == STATUS_OK ? operations->open(options, path, out_engine, failure) : status;
+}
+
+enum status engine_verify(const char *url, void (*on_finding)(void *context, const char *finding),
+                          void *context, struct engine_verification *out_verification,
+                          struct failure *failure)
+{
+    const struct engine_operations *operations;
+    const char *path;
+    *out_verification = (struct engine_verification){0};
+    enum status status = find_engine(url, &operations, &path, failure);
+    if (status != STATUS_OK)
+        return status;
+    if (operations->verify == NULL)
+        return failure_set(failure, STATUS_UNSUPPORTED, "%s: keeps nothing that could be verified",
+                           url);
+    return operations->verify(path, on_finding, context, out_verification, failure);
 }
 
 void engine_close(struct engine *engine)

@@ -327,12 +327,37 @@ MUST_CHECK enum status engine_open(const struct engine_options *options, struct 
  * No other call may be under way or follow. */
 void engine_close(struct engine *engine);
 
+/* ---- verifying ------------------------------------------------------------------------------ */
+
+struct engine_verification {
+    uint64_t tables, records, table_bytes;
+    uint64_t segments, frames, journal_records;
+    uint64_t strays; /* files that count for nothing and that the next start removes */
+    uint64_t findings;
+};
+
+/*
+ * Checks a store that nobody has open, and changes nothing: every checksum, each index against its
+ * records, the files against what says which of them count. `on_finding` is told each fault, as
+ * "FILE: offset N: WHAT"; the text is borrowed for the call. OK: there were none. CORRUPT_LOG: there
+ * were. LOCKED, FORMAT, IO, NOT_FOUND (there is no store), NO_MEMORY, INVALID, UNSUPPORTED: `failure`
+ * says what to do. `*out_verification` is set in any case. It takes as long as reading all of it.
+ */
+MUST_CHECK enum status engine_verify(const char *url,
+                                     void (*on_finding)(void *context, const char *finding),
+                                     void *context, struct engine_verification *out_verification,
+                                     struct failure *failure);
+
 /* ---- for implementations of engines --------------------------------------------------------- */
 
 struct engine_operations {
     const char *scheme;
     enum status (*open)(const struct engine_options *options, const char *path,
                         struct engine **out_engine, struct failure *failure);
+    /* NULL: there is nothing that could be verified */
+    enum status (*verify)(const char *path, void (*on_finding)(void *context, const char *finding),
+                          void *context, struct engine_verification *out_verification,
+                          struct failure *failure);
     void (*close)(struct engine *engine);
     enum status (*get)(struct engine *engine, struct bytes key, struct engine_item *out_item);
     enum status (*head)(struct engine *engine, struct bytes key, struct engine_item *out_item);

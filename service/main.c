@@ -293,6 +293,44 @@ static int serve(char **arguments)
     return exit_code;
 }
 
+static void print_finding(void *context, const char *finding)
+{
+    (void)context;
+    puts(finding);
+}
+
+static void print_verification(const char *directory, const struct engine_verification *found)
+{
+    printf("%s: %" PRIu64 " tables (%" PRIu64 " records, %" PRIu64 " bytes), %" PRIu64
+           " journal segments (%" PRIu64 " frames, %" PRIu64 " records), %" PRIu64 " strays: ",
+           directory, found->tables, found->records, found->table_bytes, found->segments,
+           found->frames, found->journal_records, found->strays);
+    if (found->findings == 0)
+        printf("clean\n");
+    else
+        printf("%" PRIu64 " finding%s\n", found->findings, found->findings == 1 ? "" : "s");
+}
+
+/* Exit status 0: clean, 4: there were findings; others as ever. */
+static int verify(const char *directory)
+{
+    struct engine_verification found;
+    struct failure failure = {0};
+    char url[4096 + sizeof "file:"];
+    if ((size_t)snprintf(url, sizeof url, "file:%s", directory) >= sizeof url) {
+        fprintf(stderr, "keyrest verify: the path is too long\n");
+        return EXIT_USAGE;
+    }
+    enum status status = engine_verify(url, print_finding, NULL, &found, &failure);
+    if (status == STATUS_OK || status == STATUS_CORRUPT_LOG)
+        print_verification(directory, &found);
+    else
+        fprintf(stderr, "keyrest verify: %s\n", failure.message);
+    if (fflush(stdout) != 0)
+        return EXIT_FAILED;
+    return status == STATUS_OK ? EXIT_OK : exit_code_of(status);
+}
+
 static int help(void)
 {
     printf(
@@ -300,6 +338,7 @@ static int help(void)
         "usage: keyrest [serve] [--SETTING VALUE]...\n"
         "       keyrest health URL     0 when URL (http://HOST:PORT/PATH, unix:SOCKET) answers "
         "2xx\n"
+        "       keyrest verify DIR     reads a whole store that is not in use; tells all damage\n"
         "       keyrest --version | --help\n\n"
         "A setting a-b is given as --a-b VALUE or --a-b=VALUE, as KEYREST_A_B in the environment,\n"
         "or as a line `a_b = VALUE` of the file named by --config FILE or KEYREST_CONFIG; the\n"
@@ -318,6 +357,14 @@ static bool asks_for(char *const *arguments, const char *flag)
     return false;
 }
 
+static int with_one(char *const *arguments, int (*run)(const char *argument), const char *hint)
+{
+    if (arguments[0] != NULL && arguments[1] == NULL)
+        return run(arguments[0]);
+    fprintf(stderr, "keyrest %s\n", hint);
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     bool has_command = argc > 1 && argv[1][0] != '-';
@@ -331,11 +378,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(command, "serve") == 0)
         return serve(arguments);
-    if (strcmp(command, "health") == 0 && arguments[0] != NULL && arguments[1] == NULL)
-        return probe_run(arguments[0]);
     if (strcmp(command, "health") == 0)
-        fprintf(stderr, "keyrest health: give one URL, such as http://127.0.0.1:7070/livez\n");
-    else
-        fprintf(stderr, "keyrest: there is no command '%s'; see keyrest --help\n", command);
+        return with_one(arguments, probe_run,
+                        "health: give one URL, such as http://127.0.0.1:7070/livez");
+    if (strcmp(command, "verify") == 0)
+        return with_one(arguments, verify, "verify: give one data directory, such as ./data");
+    fprintf(stderr, "keyrest: there is no command '%s'; see keyrest --help\n", command);
     return EXIT_USAGE;
 }

@@ -365,12 +365,17 @@ static const struct disk_operations operations = {
 
 /* ---- opening ---- */
 
-static enum status open_directory(const char *path, int *out_directory, struct failure *failure)
+static enum status make_directory(const char *path, struct failure *failure)
 {
     if (mkdir(path, DIRECTORY_MODE) != 0 && errno != EEXIST)
         return failure_set(failure, STATUS_IO,
                            "cannot make the data directory %s: %s; make it, or name another", path,
                            strerrordesc_np(errno));
+    return STATUS_OK;
+}
+
+static enum status open_directory(const char *path, int *out_directory, struct failure *failure)
+{
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return failure_set(failure, STATUS_IO,
@@ -406,6 +411,12 @@ static enum status sync_parent(const char *path, int directory, struct failure *
 }
 
 enum status disk_open(const char *path, struct disk **out_disk, struct failure *failure)
+{
+    enum status status = make_directory(path, failure);
+    return status == STATUS_OK ? disk_open_existing(path, out_disk, failure) : status;
+}
+
+enum status disk_open_existing(const char *path, struct disk **out_disk, struct failure *failure)
 {
     struct real_disk *real = calloc(1, sizeof *real);
     if (real == NULL)

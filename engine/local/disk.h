@@ -85,6 +85,10 @@ struct disk {
  */
 MUST_CHECK enum status disk_open(const char *path, struct disk **out_disk, struct failure *failure);
 
+/* The same for one that must be there: IO when it is not. */
+MUST_CHECK enum status disk_open_existing(const char *path, struct disk **out_disk,
+                                          struct failure *failure);
+
 /* NULL is allowed. Releases the lock. */
 static inline void disk_close(struct disk *disk)
 {

@@ -5,6 +5,7 @@
 #include "figures.h"
 #include "kill_disk.h"
 #include "local_parts.h"
+#include "verify.h"
 
 /* ---- reading ---- */
 
@@ -219,9 +220,24 @@ static enum status open_directory(const struct engine_options *options, const ch
     return local_open(options, disk, true, out_engine, failure);
 }
 
+static enum status verify_directory(const char *path,
+                                    void (*on_finding)(void *context, const char *finding),
+                                    void *context, struct engine_verification *out_verification,
+                                    struct failure *failure)
+{
+    struct verify verify = {
+        .on_finding = on_finding, .context = context, .found = out_verification};
+    enum status status = disk_open_existing(path, &verify.disk, failure);
+    if (status == STATUS_OK)
+        status = verify_run(&verify, failure);
+    disk_close(verify.disk);
+    return status;
+}
+
 const struct engine_operations local_engine_operations = {
     .scheme = "file",
     .open = open_directory,
+    .verify = verify_directory,
     .close = local_close,
     .get = local_get,
     .head = local_head,

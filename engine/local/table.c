@@ -273,6 +273,12 @@ uint64_t table_cursor_offset(const struct table_cursor *cursor)
     return cursor->table->blocks[cursor->block]->offset;
 }
 
+void table_cursor_skip_block(struct table_cursor *cursor)
+{
+    cursor->next_block = cursor->block + 1;
+    cursor->left = 0;
+}
+
 static bool take(struct table_cursor *cursor, void *out_bytes, size_t size)
 {
     if (cursor->count - cursor->position < size)

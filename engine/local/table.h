@@ -106,6 +106,9 @@ void table_cursor_done(struct table_cursor *cursor);
 /* Moves to the next entry. NOT_FOUND: past the last. CORRUPT: a block differs. IO, NO_MEMORY. */
 MUST_CHECK enum status table_cursor_next(struct table_cursor *cursor);
 
+/* Past the rest of the block at hand, or past the one that could not be loaded. */
+void table_cursor_skip_block(struct table_cursor *cursor);
+
 /* Moves to the first entry whose key is `key` or greater. */
 MUST_CHECK enum status table_cursor_seek(struct table_cursor *cursor, struct bytes key);
 
