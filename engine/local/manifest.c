@@ -21,8 +21,12 @@ struct manifest_file {
     uint64_t durable_sequence;
     uint64_t journal_first;
     uint64_t journal_kept;
-    uint64_t table_count;
+    uint32_t table_count;
+    uint32_t flags;
 };
+
+enum manifest_flag { MANIFEST_LAZY = 1 << 0 }; /* on disk: never renumber */
+
 _Static_assert(sizeof(struct manifest_file) == 96, "on disk");
 _Static_assert(sizeof(struct manifest_table) == 32, "on disk");
 
@@ -137,7 +141,8 @@ static enum status check_file(const struct manifest_file *file, size_t size,
     memcpy(&check, (const unsigned char *)file + check_offset, sizeof check);
     uint64_t rows = (size - bytes_min) / sizeof(struct manifest_table);
     if (check != checksum64(file, check_offset, 0) || file->format != FORMAT_VERSION ||
-        file->table_count != rows || size != bytes_min + rows * sizeof(struct manifest_table))
+        file->table_count != rows || (file->flags & ~(uint32_t)MANIFEST_LAZY) != 0 ||
+        size != bytes_min + rows * sizeof(struct manifest_table))
         return refuse(failure, STATUS_CORRUPT_LOG, damaged);
     return STATUS_OK;
 }
@@ -176,6 +181,7 @@ static enum status take_over(const struct manifest_file *file, struct manifest *
         .durable_sequence = file->durable_sequence,
         .journal_first = file->journal_first,
         .journal_kept = file->journal_kept,
+        .lazy = (file->flags & MANIFEST_LAZY) != 0,
         .table_count = file->table_count,
         .tables = (struct manifest_table *)(file + 1),
     };
@@ -215,7 +221,8 @@ static struct manifest_file file_of(const struct manifest *manifest)
         .durable_sequence = manifest->durable_sequence,
         .journal_first = manifest->journal_first,
         .journal_kept = manifest->journal_kept,
-        .table_count = manifest->table_count,
+        .table_count = (uint32_t)manifest->table_count,
+        .flags = manifest->lazy ? MANIFEST_LAZY : 0,
     };
     memcpy(file.uuid, manifest->uuid, FORMAT_UUID_BYTES);
     return file;

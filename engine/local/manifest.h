@@ -8,6 +8,7 @@
 #ifndef KEYREST_ENGINE_LOCAL_MANIFEST_H
 #define KEYREST_ENGINE_LOCAL_MANIFEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -36,6 +37,7 @@ struct manifest {
     uint64_t durable_sequence; /* all up to it was durable when this was written */
     uint64_t journal_first;    /* lowest segment to replay */
     uint64_t journal_kept;     /* lowest segment kept for the change feed */
+    bool lazy; /* the last start was in interval mode: unless it ended clean, a tail may be lost */
     uint64_t table_count;
     struct manifest_table *tables; /* in no order; owned */
 };

@@ -152,11 +152,11 @@ static enum status write_copies(struct recovered *recovered, struct journal *jou
     return status == STATUS_NOT_FOUND ? STATUS_IO : status;
 }
 
-/* A lost tail's sequences will be given out again. */
+/* A lost tail's sequences will be given out again. The journal alone cannot tell: what is left of it
+ * may begin behind the last segment that was known to be used. */
 static bool needs_new_epoch(const struct recovered *recovered)
 {
-    return recovered->chain.last != NULL && !recovered->replay.clean &&
-           (recovered->chain.last->link_header.flags & FRAME_LAZY) != 0;
+    return recovered->recovery->manifest->lazy && !recovered->replay.clean;
 }
 
 static enum status update_manifest(struct recovered *recovered, uint64_t next_journal_id)
@@ -164,6 +164,7 @@ static enum status update_manifest(struct recovered *recovered, uint64_t next_jo
     struct manifest *manifest = recovered->recovery->manifest;
     struct manifest updated = *manifest;
     updated.epoch = recovered->epoch;
+    updated.lazy = recovered->recovery->journal.lazy;
     updated.next_journal_id = next_journal_id;
     if (updated.next_table_id <= recovered->chain.table_id_max)
         updated.next_table_id = recovered->chain.table_id_max + 1;
