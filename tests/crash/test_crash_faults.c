@@ -17,13 +17,15 @@ enum {
     TICK_MS = 1100,
     RETRY_MS = 6000, /* what has failed is tried again */
     RETRIES = 4,
-    SEED = 5,
-    DEEP_EVERY = 7
+    JOURNAL_SEED = 5, /* lives of large values: all in the journal, or dumped often */
+    DUMPS_SEED = 7,
+    DEEP_EVERY = 11
 };
 
 struct fault_case {
     struct crash_fault fault;
     bool lazy;
+    uint64_t seed;
 };
 
 static char *describe(const struct fault_case *fault_case)
@@ -152,8 +154,7 @@ static void resume(const struct fault_case *fault_case, struct trial *trial)
 static bool survives_while_serving(const struct fault_case *fault_case)
 {
     struct trial trial;
-    trial_init(&trial, trial_seed_from_environment(SEED),
-               fault_case->lazy ? CRASH_INTERVAL : CRASH_ALWAYS);
+    trial_init(&trial, fault_case->seed, fault_case->lazy ? CRASH_INTERVAL : CRASH_ALWAYS);
     trial.note = describe(fault_case);
     trial_start(&trial);
     crash_disk_fail(trial.disk, fault_case->fault);
@@ -185,8 +186,7 @@ static void fill(struct trial *trial, bool empty)
 static bool survives_while_starting(const struct fault_case *fault_case, bool absent, bool empty)
 {
     struct trial trial;
-    trial_init(&trial, trial_seed_from_environment(SEED),
-               fault_case->lazy ? CRASH_INTERVAL : CRASH_ALWAYS);
+    trial_init(&trial, fault_case->seed, fault_case->lazy ? CRASH_INTERVAL : CRASH_ALWAYS);
     trial.note = describe(fault_case);
     if (!absent)
         fill(&trial, empty);
@@ -222,8 +222,8 @@ static bool run(const struct fault_case *fault_case, enum scene scene)
                : survives_while_starting(fault_case, scene == MAKING, scene == STARTING_EMPTY);
 }
 
-/* Every one, once, with a broken disk in always mode; each third of the other kinds. */
-static unsigned each_fault(unsigned operation, enum scene scene)
+/* Every `stride`th, once, with a broken disk in always mode; a quarter of them of the other kinds. */
+static unsigned each_fault(unsigned operation, enum scene scene, uint64_t seed, unsigned stride)
 {
     unsigned cases = 0;
     for (unsigned i = 0; i < 8; i++) {
@@ -233,47 +233,50 @@ static unsigned each_fault(unsigned operation, enum scene scene)
                       .for_ever = (i & 1) != 0,
                       .status = (i & 2) != 0 ? STATUS_NO_SPACE : STATUS_IO},
             .lazy = (i & 4) != 0,
+            .seed = seed,
         };
         if (operation == CRASH_READ && fault_case.fault.status != STATUS_IO)
             continue; /* reading needs no room */
-        for (; run(&fault_case, scene); fault_case.fault.nth += i == 0 ? 1 : 3)
+        for (; run(&fault_case, scene); fault_case.fault.nth += i == 0 ? stride : 4 * stride)
             cases++;
     }
     return cases;
 }
 
-static void each_operation(enum scene scene)
+static void each_operation(enum scene scene, uint64_t seed, unsigned stride)
 {
     unsigned cases = 0;
     /* A running store that cannot read a table it has just written ends itself. */
     unsigned last = scene == SERVING ? CRASH_TRUNCATE : CRASH_READ;
     for (unsigned operation = CRASH_WRITE; operation <= last; operation <<= 1)
-        cases += each_fault(operation, scene);
+        cases += each_fault(operation, scene, trial_seed_from_environment(seed), stride);
     print_message("# %u faults\n", cases);
 }
 
 static void answers_stay_true_while_the_disk_fails(void **state)
 {
     (void)state;
-    each_operation(SERVING);
+    each_operation(SERVING, JOURNAL_SEED, 1);
+    each_operation(SERVING, DUMPS_SEED, 8);
 }
 
 static void making_a_store_may_fail_at_any_point(void **state)
 {
     (void)state;
-    each_operation(MAKING);
+    each_operation(MAKING, JOURNAL_SEED, 1);
 }
 
 static void starting_an_empty_store_may_fail_at_any_point(void **state)
 {
     (void)state;
-    each_operation(STARTING_EMPTY);
+    each_operation(STARTING_EMPTY, JOURNAL_SEED, 1);
 }
 
 static void recovery_may_fail_at_any_point(void **state)
 {
     (void)state;
-    each_operation(RECOVERING);
+    each_operation(RECOVERING, JOURNAL_SEED, 1);
+    each_operation(RECOVERING, DUMPS_SEED, 8);
 }
 
 int main(int argc, char **argv)
