@@ -63,10 +63,23 @@ static void check_restart(struct trial *trial)
     crash_disk_close(disk);
 }
 
-/* Every power cut; a restart, and now and then every power cut inside it. */
+/* The power fails: all that is pending is lost, or nothing. */
+static void check_power(struct trial *trial)
+{
+    for (int keep = 0; keep < 2; keep++) {
+        struct crash_disk *cut = crash_disk_cut(trial->disk, keep == 1);
+        trial_recover(trial, cut, trial->lazy, &trial->expectation, NULL);
+        crash_disk_close(cut);
+    }
+}
+
+/* Every power cut where one fault struck; now and then every power cut inside a restart, too. */
 static void check_disk(const struct fault_case *fault_case, struct trial *trial)
 {
-    trial_check_cuts(trial, trial->disk, &trial->expectation);
+    if (fault_case->fault.for_ever)
+        check_power(trial);
+    else
+        trial_check_cuts(trial, trial->disk, &trial->expectation);
     check_restart(trial);
     if (!fault_case->fault.for_ever && fault_case->fault.nth % DEEP_EVERY == 1)
         trial_check_kill(trial);
