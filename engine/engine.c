@@ -37,39 +37,40 @@ struct engine_options engine_options_default(void)
 }
 
 /* Splits the URL into its engine and what follows the colon. */
-static enum status find_engine(const char *url, const struct engine_operations **out_operations,
-                               const char **out_path, struct failure *failure)
+/* NULL with a failure when the URL names none. */
+static const struct engine_operations *find_engine(const char *url, const char **out_path,
+                                                   struct failure *failure)
 {
     for (size_t i = 0; i < COUNT_OF(engines); i++) {
         size_t scheme_bytes = strlen(engines[i]->scheme);
         if (strncmp(url, engines[i]->scheme, scheme_bytes) == 0 && url[scheme_bytes] == ':') {
-            *out_operations = engines[i];
             *out_path = url + scheme_bytes + 1;
-            return STATUS_OK;
+            return engines[i];
         }
     }
-    return failure_set(failure, STATUS_INVALID, "no engine for '%s': use file:DIR or memory:", url);
+    failure_set(failure, STATUS_INVALID, "no engine for '%s': use file:DIR or memory:", url);
+    return NULL;
 }
 
 enum status engine_open(const struct engine_options *options, struct engine **out_engine,
                         struct failure *failure)
 {
-    const struct engine_operations *operations;
     const char *path;
-    enum status status = find_engine(options->url, &operations, &path, failure);
-    return status == STATUS_OK ? operations->open(options, path, out_engine, failure) : status;
+    const struct engine_operations *operations = find_engine(options->url, &path, failure);
+    if (operations == NULL)
+        return STATUS_INVALID;
+    return operations->open(options, path, out_engine, failure);
 }
 
 enum status engine_verify(const char *url, void (*on_finding)(void *context, const char *finding),
                           void *context, struct engine_verification *out_verification,
                           struct failure *failure)
 {
-    const struct engine_operations *operations;
     const char *path;
     *out_verification = (struct engine_verification){0};
-    enum status status = find_engine(url, &operations, &path, failure);
-    if (status != STATUS_OK)
-        return status;
+    const struct engine_operations *operations = find_engine(url, &path, failure);
+    if (operations == NULL)
+        return STATUS_INVALID;
     if (operations->verify == NULL)
         return failure_set(failure, STATUS_UNSUPPORTED, "%s: keeps nothing that could be verified",
                            url);
