@@ -36,10 +36,8 @@ struct engine_options engine_options_default(void)
     };
 }
 
-/* Splits the URL into its engine and what follows the colon. */
-/* NULL with a failure when the URL names none. */
-static const struct engine_operations *find_engine(const char *url, const char **out_path,
-                                                   struct failure *failure)
+/* Splits the URL into its engine and what follows the colon. NULL: no engine has its scheme. */
+static const struct engine_operations *find_engine(const char *url, const char **out_path)
 {
     for (size_t i = 0; i < COUNT_OF(engines); i++) {
         size_t scheme_bytes = strlen(engines[i]->scheme);
@@ -48,17 +46,21 @@ static const struct engine_operations *find_engine(const char *url, const char *
             return engines[i];
         }
     }
-    failure_set(failure, STATUS_INVALID, "no engine for '%s': use file:DIR or memory:", url);
     return NULL;
+}
+
+static enum status no_engine(const char *url, struct failure *failure)
+{
+    return failure_set(failure, STATUS_INVALID, "no engine for '%s': use file:DIR or memory:", url);
 }
 
 enum status engine_open(const struct engine_options *options, struct engine **out_engine,
                         struct failure *failure)
 {
     const char *path;
-    const struct engine_operations *operations = find_engine(options->url, &path, failure);
+    const struct engine_operations *operations = find_engine(options->url, &path);
     if (operations == NULL)
-        return STATUS_INVALID;
+        return no_engine(options->url, failure);
     return operations->open(options, path, out_engine, failure);
 }
 
@@ -68,9 +70,9 @@ enum status engine_verify(const char *url, void (*on_finding)(void *context, con
 {
     const char *path;
     *out_verification = (struct engine_verification){0};
-    const struct engine_operations *operations = find_engine(url, &path, failure);
+    const struct engine_operations *operations = find_engine(url, &path);
     if (operations == NULL)
-        return STATUS_INVALID;
+        return no_engine(url, failure);
     if (operations->verify == NULL)
         return failure_set(failure, STATUS_UNSUPPORTED, "%s: keeps nothing that could be verified",
                            url);
