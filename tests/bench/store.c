@@ -205,14 +205,39 @@ static void *overwrite_some(void *context)
     return NULL;
 }
 
+/* Total over live bytes of tables, looked at all the time while writers run. */
+struct watch {
+    struct engine *engine;
+    atomic_bool done;
+    double sum, most;
+    unsigned count;
+};
+
+static double total_per_live(struct engine *engine)
+{
+    double live = (double)figure(engine, STATS_table_live);
+    return live > 0 ? (double)figure(engine, STATS_table) / live : 0.0;
+}
+
+static void *watch_space(void *context)
+{
+    struct watch *watch = context;
+    while (!atomic_load(&watch->done)) {
+        double now = total_per_live(watch->engine);
+        watch->most = now > watch->most ? now : watch->most;
+        watch->sum += now;
+        watch->count++;
+        usleep(50000);
+    }
+    return NULL;
+}
+
 static void print_amplification(struct engine *engine, const char *when)
 {
     uint64_t accepted = figure(engine, STATS_accepted);
     uint64_t written = figure(engine, STATS_journal_written) + figure(engine, STATS_table_written);
-    double total = (double)figure(engine, STATS_table),
-           live = (double)figure(engine, STATS_table_live);
     printf("%s written_per_accepted %.2f total_per_live %.2f compactions %llu\n", when,
-           (double)written / (double)accepted, live > 0 ? total / live : 0.0,
+           (double)written / (double)accepted, total_per_live(engine),
            (unsigned long long)figure(engine, STATS_compactions));
 }
 
@@ -227,15 +252,21 @@ static void overwrite(const char *directory, uint64_t mib)
     print_amplification(work.engine, "filled");
     for (int round = 1; round <= 5; round++) {
         char when[32];
-        pthread_t threads[WRITERS];
+        pthread_t threads[WRITERS], watcher;
+        struct watch watch = {.engine = work.engine};
+        pthread_create(&watcher, NULL, watch_space, &watch);
         atomic_store(&work.next, work.writes);
         work.writes += work.keys;
         for (int i = 0; i < WRITERS; i++)
             pthread_create(&threads[i], NULL, overwrite_some, &work);
         for (int i = 0; i < WRITERS; i++)
             pthread_join(threads[i], NULL);
+        atomic_store(&watch.done, true);
+        pthread_join(watcher, NULL);
         snprintf(when, sizeof when, "overwritten_%dx", round);
         print_amplification(work.engine, when);
+        printf("meanwhile total_per_live mean %.2f most %.2f\n", watch.sum / watch.count,
+               watch.most);
     }
     wait_for_dumps(work.engine);
     print_amplification(work.engine, "end");
