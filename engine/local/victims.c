@@ -9,11 +9,11 @@
 
 enum {
     DEAD_PERCENT_MAX = 50,   /* a table with more is rewritten */
-    TOTAL_PERCENT_MAX = 140, /* of the live bytes, of all tables together */
+    TOTAL_PERCENT_MAX = 136, /* of the live bytes, of all tables together */
     WORTH_DEAD_PERCENT = 20, /* a table with less is not, even if the sum is over */
     OVERLAP_MAX = 64,        /* of tables at one key */
     OVERLAP_VICTIMS = 16,
-    TOGETHER_BYTES = 128 << 20, /* live bytes enough for one run, so that outputs are not small */
+    TOGETHER_BYTES = 32 << 20, /* live bytes enough for one run, so that outputs are not small */
 };
 
 static uint64_t live_bytes(const struct table *table)
@@ -40,11 +40,15 @@ static unsigned dead_percent(const struct table *table)
     return (unsigned)(victims_dead_bytes(table) * 100 / (table->properties->record_bytes + 1));
 }
 
+static bool can_be_rewritten(const struct table *table)
+{
+    return atomic_load_explicit(&table->settled, memory_order_acquire) &&
+           !atomic_load_explicit(&table->damaged, memory_order_relaxed);
+}
+
 static bool may_be_victim(const struct table *table, uint64_t table_id_end)
 {
-    return table->identity.id < table_id_end &&
-           atomic_load_explicit(&table->settled, memory_order_acquire) &&
-           !atomic_load_explicit(&table->damaged, memory_order_relaxed);
+    return table->identity.id < table_id_end && can_be_rewritten(table);
 }
 
 static enum status victims_open(const struct view *view, struct victims *victims)
@@ -83,12 +87,13 @@ static int compare_by_deadness(const void *left, const void *right)
     return (id_a > id_b) - (id_a < id_b);
 }
 
-/* Tables that may not be rewritten would stay due for ever. */
-static bool space_is_due(const struct view *view, uint64_t table_id_end)
+/* Of all tables, also those too new to be victims: without them the old ones' share of dead bytes
+ * would look larger than the store's. Tables that cannot be rewritten would stay due for ever. */
+static bool space_is_due(const struct view *view)
 {
     uint64_t total = 0, dead = 0;
     for (size_t i = 0; i < view->table_count; i++) {
-        if (!may_be_victim(view->tables[i], table_id_end))
+        if (!can_be_rewritten(view->tables[i]))
             continue;
         total += view->tables[i]->properties->record_bytes;
         dead += victims_dead_bytes(view->tables[i]);
@@ -176,7 +181,7 @@ enum status victims_pick(const struct view *view, enum victims_mode mode, uint64
         return status;
     if (mode == VICTIMS_ALL)
         pick_deadest(view, 0, table_id_end, live_bytes_max, out_victims);
-    else if (space_is_due(view, table_id_end))
+    else if (space_is_due(view))
         pick_deadest(view, WORTH_DEAD_PERCENT, table_id_end, live_bytes_max, out_victims);
     const struct table *where = mode == VICTIMS_DUE ? too_many_at(view) : NULL;
     if (out_victims->count == 0 && where != NULL)
