@@ -30,7 +30,6 @@ static void set_defaults(struct parts_options *options)
         options->output_bytes_max = 256 << 20;
     if (options->load_threads == 0)
         options->load_threads = 1;
-    options->no_housekeeping |= options->crash != NULL;
 }
 
 static uint64_t standing_ns(const struct time_source *source)
@@ -135,8 +134,9 @@ static void open_commit(struct parts *parts)
         .sync_interval_ms = parts->options.lazy ? 20 : 0,
         .segment_bytes = parts->options.segment_bytes,
     };
+    bool threaded = parts->options.crash == NULL;
     if (!parts->options.no_housekeeping)
-        check(maintenance_open(&maintenance, true, &parts->maintenance));
+        check(maintenance_open(&maintenance, threaded, &parts->maintenance));
     open_compaction(parts);
 }
 
