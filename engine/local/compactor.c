@@ -278,10 +278,12 @@ enum status compactor_start(struct compactor *compactor, uint64_t *out_id)
 static enum status wait_locked(struct compactor *compactor, uint64_t id,
                                const struct engine_context *context)
 {
+    if (id == 0 || id > compactor->last_id)
+        return STATUS_NOT_FOUND;
     for (;;) {
         const struct engine_compaction *row = row_of(compactor, id);
-        if (row->id != id)
-            return id == 0 || id > compactor->last_id ? STATUS_NOT_FOUND : STATUS_OK;
+        if (row->id != id) /* others have come since */
+            return STATUS_OK;
         if (row->state != ENGINE_COMPACTION_RUNNING)
             return STATUS_OK;
         uint64_t now = now_ns(compactor);
