@@ -47,8 +47,8 @@ struct parts {
     struct compaction_progress progress;
     atomic_bool closing; /* looked at by parts_compact() */
     struct compactor *compactor;
-    unsigned uncertain;  /* how often a compaction said that the manifest is */
-    uint64_t free_bytes; /* that the compactor is told; (1 TiB) */
+    unsigned uncertain;          /* how often a compaction said that the manifest is */
+    _Atomic uint64_t free_bytes; /* that the compactor is told; (1 TiB) */
 };
 
 void parts_open(struct parts *parts, const struct parts_options *options);
