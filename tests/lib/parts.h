@@ -47,7 +47,7 @@ struct parts {
     struct compaction_progress progress;
     atomic_bool closing; /* looked at by parts_compact() */
     struct compactor *compactor;
-    _Atomic unsigned uncertain;          /* how often a compaction said that the manifest is */
+    _Atomic unsigned uncertain;  /* how often a compaction said that the manifest is */
     _Atomic uint64_t free_bytes; /* that the compactor is told; (1 TiB) */
 };
 
