@@ -100,7 +100,7 @@ static uint64_t live_bytes_max(const struct compactor *compactor)
                                                        : compactor->options.live_bytes_max;
 }
 
-/* One run. NOT_FOUND: no victims. */
+/* One run. NOT_FOUND: no victims; NO_SPACE: none whose outputs would fit. */
 static enum status run_once(struct compactor *compactor, enum victims_mode mode,
                             uint64_t table_id_end)
 {
@@ -112,7 +112,7 @@ static enum status run_once(struct compactor *compactor, enum victims_mode mode,
     enum status status =
         victims_pick(view, mode, table_id_end, live_bytes_max(compactor), &victims);
     if (status == STATUS_OK && victims.count == 0)
-        status = STATUS_NOT_FOUND;
+        status = victims.some_do_not_fit ? STATUS_NO_SPACE : STATUS_NOT_FOUND;
     if (status == STATUS_OK)
         status = compaction_run(&compactor->options.compaction, view, &victims, &compactor->closing,
                                 &compactor->progress);
@@ -122,7 +122,8 @@ static enum status run_once(struct compactor *compactor, enum victims_mode mode,
 }
 
 /* Runs until there are no victims among the tables that were there at the beginning. A damaged one
- * is not picked again, so it does not keep the others from being rewritten. */
+ * is not picked again, so it does not keep the others from being rewritten; nor do those that do not
+ * fit, which is a failure only when nothing else was rewritten. */
 static enum status run_all(struct compactor *compactor, enum victims_mode mode)
 {
     struct catalog *catalog = compactor->options.compaction.catalog;
@@ -131,7 +132,9 @@ static enum status run_all(struct compactor *compactor, enum victims_mode mode)
     do
         status = run_once(compactor, mode, table_id_end);
     while (status == STATUS_OK || (status == STATUS_CORRUPT && !atomic_load(&compactor->closing)));
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    bool ended = status == STATUS_NOT_FOUND ||
+                 (status == STATUS_NO_SPACE && atomic_load(&compactor->progress.files_before) > 0);
+    return ended ? STATUS_OK : status;
 }
 
 static void end_job(struct compactor *compactor, enum status status)

@@ -69,9 +69,12 @@ static void add(struct victims *victims, struct table *table)
     victims->live_bytes += live_bytes(table) + kept_bytes(table);
 }
 
-static bool fits(const struct victims *victims, const struct table *table, uint64_t live_bytes_max)
+static void add_if_it_fits(struct victims *victims, struct table *table, uint64_t live_bytes_max)
 {
-    return victims->live_bytes + live_bytes(table) + kept_bytes(table) <= live_bytes_max;
+    if (victims->live_bytes + live_bytes(table) + kept_bytes(table) <= live_bytes_max)
+        add(victims, table);
+    else
+        victims->some_do_not_fit = true;
 }
 
 /* ---- space ---- */
@@ -115,8 +118,7 @@ static void pick_deadest(const struct view *view, unsigned dead_percent_min, uin
     if (all.count > 1)
         qsort(all.tables, all.count, sizeof *all.tables, compare_by_deadness);
     for (size_t i = 0; i < all.count && victims->live_bytes < TOGETHER_BYTES; i++)
-        if (fits(victims, all.tables[i], live_bytes_max))
-            add(victims, all.tables[i]);
+        add_if_it_fits(victims, all.tables[i], live_bytes_max);
 }
 
 /* ---- fan-in ---- */
@@ -165,8 +167,7 @@ static void pick_smallest(const struct view *view, const struct table *where, ui
     if (all.count > 1)
         qsort(all.tables, all.count, sizeof *all.tables, compare_by_size);
     for (size_t i = 0; i < all.count && victims->count < OVERLAP_VICTIMS; i++)
-        if (fits(victims, all.tables[i], live_bytes_max))
-            add(victims, all.tables[i]);
+        add_if_it_fits(victims, all.tables[i], live_bytes_max);
     if (victims->count < 2) /* one alone gains nothing */
         victims->count = 0;
 }

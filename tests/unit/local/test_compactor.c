@@ -164,7 +164,9 @@ static void only_what_fits_the_disk_is_rewritten(void **state)
     begin(&bench, (struct parts_options){0});
     fill(&bench, 3000);
     bench.parts.free_bytes = 2 * 7 * 3000;
-    assert_int_equal(ask_and_wait(&bench).state, ENGINE_COMPACTION_NOTHING);
+    struct engine_compaction row = ask_and_wait(&bench);
+    assert_int_equal(row.state, ENGINE_COMPACTION_FAILED);
+    assert_int_equal(row.failure, STATUS_NO_SPACE);
     bench.parts.free_bytes = 2 * 8 * 3000;
     assert_int_equal(ask_and_wait(&bench).state, ENGINE_COMPACTION_DONE);
     end(&bench);

@@ -137,6 +137,10 @@ static void only_what_fits_is_picked(void **state)
     assert_false(has(&victims, large));
     assert_true(has(&victims, small));
     assert_true(has(&victims, empty));
+    assert_true(victims.some_do_not_fit);
+    victims_done(&victims);
+    victims = pick(VICTIMS_ALL, UINT64_MAX, UINT64_MAX / 2);
+    assert_false(victims.some_do_not_fit);
     victims_done(&victims);
     victims = pick(VICTIMS_ALL, UINT64_MAX, 0);
     assert_int_equal(victims.count, 1); /* needs no room, and gives some */
