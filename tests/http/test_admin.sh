@@ -88,6 +88,7 @@ a_long_one() {
     request GET /keys/1; expect_status 200; expect_body new
     request GET /keys/40; expect_status 200; expect_same "$work/value"
     server_end; expect "exit status" "$exit_code" 0
+    "$keyrest" verify "$work/long" >"$work/verified" || complain "the stop left damage: $(<"$work/verified")"
     server_start_ready --data "$work/long" "${small[@]}"
     request GET /keys/1; expect_body new
     request GET /keys/40; expect_same "$work/value"

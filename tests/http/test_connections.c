@@ -242,6 +242,66 @@ static void an_answer_that_is_not_taken_is_cut(void **state)
     assert_int_equal(get(port, "/livez"), 200);
 }
 
+static uint64_t metric(uint16_t port, const char *name)
+{
+    char *metrics = NULL, line[80];
+    uint64_t value = UINT64_MAX;
+    snprintf(line, sizeof line, "\n%s ", name);
+    assert_int_equal(wire_ask(port, "GET", "/metrics", "", NULL, 0, &metrics), 200);
+    const char *found = strstr(metrics, line);
+    if (found != NULL)
+        value = strtoull(found + strlen(line), NULL, 10);
+    free(metrics);
+    return value;
+}
+
+static bool comes_into_a_table(uint16_t port, uint64_t bytes)
+{
+    for (int tries = 0; tries < TRIES && metric(port, "keyrest_table_live_bytes") < bytes; tries++)
+        pause_ms(10);
+    return metric(port, "keyrest_table_live_bytes") >= bytes;
+}
+
+/* The head and the first bytes only: the rest waits in the service. */
+static struct wire *begin_get_large(uint16_t port)
+{
+    int receive_bytes = 64 << 10;
+    struct wire *wire = wire_make(port);
+    assert_non_null(wire);
+    setsockopt(wire->fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
+    assert_true(wire_print(wire, "GET /keys/large HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    while (wire->end == 0)
+        wire->end = (size_t)recv(wire->fd, wire->buffer, 1000, 0);
+    return wire;
+}
+
+static void a_slow_reader_gets_a_value_whose_table_is_gone(void **state)
+{
+    uint16_t port =
+        start(state, (const char *const[]){"--memtable-bytes", "1MiB", "--ballast-bytes", "0",
+                                           "--reserve-bytes", "0", NULL});
+    struct wire *readers[4];
+    struct wire_response response;
+    put_large(port);
+    assert_true(comes_into_a_table(port, LARGE_BYTES));
+    for (size_t i = 0; i < COUNT_OF(readers); i++)
+        readers[i] = begin_get_large(port);
+    assert_int_equal(wire_ask(port, "DELETE", "/keys/large", "", NULL, 0, NULL), 204);
+    assert_int_equal(wire_ask(port, "POST", "/admin/compact", "", NULL, 0, NULL), 200);
+    assert_int_equal(metric(port, "keyrest_table_live_bytes"), 0);
+    for (size_t i = 0; i < COUNT_OF(readers); i++) {
+        assert_true(wire_read(readers[i], false, &response));
+        assert_int_equal(response.status, 200);
+        assert_int_equal(response.body_bytes, LARGE_BYTES);
+        for (size_t at = 0; at < LARGE_BYTES; at++)
+            if (response.body[at] != 'v')
+                fail_msg("byte %zu is %d", at, response.body[at]);
+        wire_response_done(&response);
+        wire_free(readers[i]);
+    }
+    assert_int_equal(get(port, "/keys/large"), 404);
+}
+
 /* ---- gone ---- */
 
 static bool inflight_is_zero(uint16_t port)
@@ -321,6 +381,8 @@ int main(int argc, char **argv)
                     a_body_that_dribbles_is_cut_and_not_stored),
         WITH_SERVER("an idle connection is closed", an_idle_connection_is_closed),
         WITH_SERVER("an answer that is not taken is cut", an_answer_that_is_not_taken_is_cut),
+        WITH_SERVER("a slow reader gets a value whose table is gone",
+                    a_slow_reader_gets_a_value_whose_table_is_gone),
         WITH_SERVER("a client gone halfway through a PUT stores nothing",
                     a_client_gone_halfway_through_a_put_stores_nothing),
         WITH_SERVER("clients that do not wait for answers do no harm",

@@ -104,6 +104,29 @@ static void a_request_under_way_is_finished(void **state)
     assert_int_equal(child_end(&fixture->server, SIGTERM), 0);
 }
 
+static void a_compaction_is_not_begun_any_more(void **state)
+{
+    struct fixture *fixture = *state;
+    struct wire_response response;
+    start(fixture, NULL);
+    struct wire *put = begin_put(fixture), *asking = connect_to(fixture);
+    assert_true(wire_request(asking, "GET", "/livez", "", NULL, 0, &response));
+    wire_response_done(&response);
+    signal_and_wait_for_draining(fixture);
+    assert_true(wire_request(asking, "POST", "/admin/compact", "", NULL, 0, &response));
+    assert_int_equal(response.status, 503);
+    assert_non_null(strstr(response.body, "\"draining\""));
+    assert_closing(&response);
+    wire_response_done(&response);
+    assert_true(wire_print(put, "whole"));
+    assert_true(wire_read(put, false, &response));
+    assert_int_equal(response.status, 201);
+    wire_response_done(&response);
+    assert_int_equal(child_wait(&fixture->server, 20), 0);
+    wire_free(put);
+    wire_free(asking);
+}
+
 static void a_client_that_does_not_go_on_is_not_waited_for_longer(void **state)
 {
     struct fixture *fixture = *state;
@@ -214,6 +237,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest promises[] = {
         WITH_SERVER("a request under way is finished, others are told to go elsewhere",
                     a_request_under_way_is_finished),
+        WITH_SERVER("a compaction is not begun any more", a_compaction_is_not_begun_any_more),
         WITH_SERVER("a client that does not go on is waited for no longer than drain_ms",
                     a_client_that_does_not_go_on_is_not_waited_for_longer),
         WITH_SERVER("a second signal ends it at once", a_second_signal_ends_it_at_once),
