@@ -40,7 +40,7 @@ TEST_PROGRAMS = $(TEST_SOURCES:%.c=$(BUILD)/%)
 BENCH_PROGRAMS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 # What each goal needs beyond make, as Debian 12 packages.
-PACKAGES = gcc libc6-dev libmicrohttpd-dev libjansson-dev libck-dev libxxhash-dev libcmocka-dev curl
+PACKAGES = gcc libc6-dev libmicrohttpd-dev libjansson-dev libck-dev libxxhash-dev libcmocka-dev curl spin
 PACKAGES_lint = clang clang-format clang-tidy
 PACKAGES_node = nodejs npm
 PACKAGES_bench = wrk
@@ -65,7 +65,7 @@ all: build/keyrest ## build the service: build/keyrest
 run: build/keyrest ## serve ./data on 127.0.0.1:7070
 	@exec build/keyrest serve --listen 127.0.0.1:7070 --data ./data
 
-# T=suite, T=suite/words of a test's name, or T=kind (unit, conformance, crash, stress, fault, http, contract).
+# T=suite, T=suite/words of a test's name, or T=kind (unit, model, conformance, crash, stress, fault, http, contract).
 test: export PICK = $(T)
 test: build/keyrest ## run every test; T=suite or T=suite/words runs some
 	@$(VARIANT_MAKE) VARIANT=test build/test/keyrest tests
