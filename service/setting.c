@@ -85,16 +85,17 @@ bool setting_has_auto(const struct setting *setting)
 /* A NULL-ended array and the texts it points to, in one piece of memory; NULL: no memory. */
 static char **split(const char *text)
 {
+    static const char separators[] = ", ";
     size_t most = 2;
     for (const char *at = text; *at != '\0'; at++)
-        most += *at == ',';
+        most += strchr(separators, *at) != NULL;
     size_t text_size = strlen(text) + 1;
     char **list = malloc(most * sizeof *list + text_size);
     if (list == NULL)
         return NULL;
     char *copy = memcpy(&list[most], text, text_size);
     size_t count = 0;
-    for (char *one = strtok(copy, ", "); one != NULL; one = strtok(NULL, ", "))
+    for (char *one = strtok(copy, separators); one != NULL; one = strtok(NULL, separators))
         list[count++] = one;
     list[count] = NULL;
     return list;

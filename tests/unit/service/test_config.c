@@ -249,6 +249,11 @@ static void hosts_are_a_list(void **state)
     assert_string_equal(config.allowed_hosts[0], "a.example");
     assert_string_equal(config.allowed_hosts[1], "b.example");
     assert_null(config.allowed_hosts[2]);
+    config_done(&config);
+    static char many[] = "a b c d e f g h i j k l m n o p q r s t u v w x y z";
+    assert_int_equal(load_from(ARGUMENTS("--allowed-hosts", many), NOTHING), STATUS_OK);
+    assert_string_equal(config.allowed_hosts[25], "z");
+    assert_null(config.allowed_hosts[26]);
 }
 
 static void count_stranger(void *context, const char *name)
