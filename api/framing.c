@@ -89,8 +89,8 @@ static bool authority_read(struct bytes text, struct authority *out_authority)
     const char *start = text.data;
     bool bracketed = text.size > 0 && start[0] == '[';
     const char *bracket = bracketed ? memchr(start, ']', text.size) : NULL;
-    if (bracketed && bracket == NULL)
-        return false;
+    if (bracketed && (bracket == NULL || memchr(start, ':', (size_t)(bracket - start)) == NULL))
+        return false; /* what stands in brackets is an IPv6 address, not a name */
     const char *after_brackets = bracketed ? bracket + 1 : start;
     size_t rest = text.size - (size_t)(after_brackets - start);
     const char *colon = rest > 0 ? memchr(after_brackets, ':', rest) : NULL;

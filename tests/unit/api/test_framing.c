@@ -125,9 +125,9 @@ static void on_loopback_only_loopback_hosts_are_answered(void **state)
                                          "1270.0.1",
                                          "",
                                          NULL};
-    static const char *const bad[] = {"local host",  "localhost:70a",  "[::1",
-                                      "[::1]x",      "a:1:2",          "localhost/x",
-                                      "u@localhost", "[local host]:1", NULL};
+    static const char *const bad[] = {
+        "local host", "localhost:70a", "[::1",        "[::1]x",         "[localhost]",
+        "a:1:2",      "localhost/x",   "u@localhost", "[local host]:1", NULL};
     check_hosts(&loopback, good, "");
     check_hosts(&loopback, others, "host-not-allowed");
     check_hosts(&loopback, bad, "bad-host");
