@@ -67,6 +67,9 @@ static int hex_value(char digit)
 static bool decode(struct bytes raw, unsigned char *buffer, struct bytes *out_bytes,
                    struct problem *problem)
 {
+    *out_bytes = (struct bytes){buffer, 0};
+    if (raw.size == 0)
+        return true;
     const char *in = raw.data, *end = in + raw.size;
     unsigned char *out = buffer;
     while (in < end) {
@@ -81,7 +84,7 @@ static bool decode(struct bytes raw, unsigned char *buffer, struct bytes *out_by
         *out++ = (unsigned char)(high << 4 | low);
         in += 3;
     }
-    *out_bytes = (struct bytes){buffer, (size_t)(out - buffer)};
+    out_bytes->size = (size_t)(out - buffer);
     return true;
 }
 
@@ -201,8 +204,10 @@ static bool accept(struct parameters *parameters, const char *allowed,
 bool target_read_parameters(struct bytes query, const char *allowed, unsigned char *buffer,
                             struct parameters *out_parameters, struct problem *problem)
 {
-    const char *next = query.data, *end = next + query.size;
     out_parameters->count = 0;
+    if (query.size == 0)
+        return true;
+    const char *next = query.data, *end = next + query.size;
     while (next < end) {
         const char *separator = memchr(next, '&', (size_t)(end - next));
         const char *stop = separator != NULL ? separator : end;
