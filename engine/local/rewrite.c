@@ -172,7 +172,9 @@ static enum status read_record(struct rewrite_source *source, const struct table
     const struct record *record = (const struct record *)bytes;
     if (!record_head_is_valid(record, entry->record_bytes) ||
         !record_value_is_valid(record, record_value(record)) ||
-        record->sequence != entry->sequence || !bytes_equal(record_key(record), entry->key))
+        record_bytes(record) != entry->record_bytes || record->sequence != entry->sequence ||
+        record->type != entry->type || record->expires_ms != entry->expires_ms ||
+        !bytes_equal(record_key(record), entry->key))
         return STATUS_CORRUPT;
     *out_record = record;
     return STATUS_OK;

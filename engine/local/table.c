@@ -77,6 +77,7 @@ static enum status index_tail(struct table *table, const struct table_footer *fo
     table->blocks = calloc(count, sizeof(void *));
     if (table->blocks == NULL)
         return STATUS_NO_MEMORY;
+    uint64_t records = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct table_block_header *block =
             (const struct table_block_header *)(table->tail + at);
@@ -84,9 +85,12 @@ static enum status index_tail(struct table *table, const struct table_footer *fo
             !block_is_inside(block, footer))
             return STATUS_CORRUPT_LOG;
         at += format_align(sizeof *block + block->key_bytes, FORMAT_RECORD_ALIGNMENT);
+        records += block->records;
         table->blocks[i] = block;
     }
-    return at == footer->tail_bytes ? STATUS_OK : STATUS_CORRUPT_LOG;
+    bool adds_up = at == footer->tail_bytes && records == table->properties->records &&
+                   records <= footer->records_end / sizeof(struct record);
+    return adds_up ? STATUS_OK : STATUS_CORRUPT_LOG;
 }
 
 static enum status read_tail(struct table *table, struct failure *failure)
@@ -304,7 +308,7 @@ static enum status make_key_room(struct table_cursor *cursor, size_t bytes)
 static enum status decode_key(struct table_cursor *cursor, const struct table_entry_header *header)
 {
     size_t bytes = (size_t)header->shared_bytes + header->suffix_bytes;
-    if (header->shared_bytes > cursor->entry.key.size)
+    if (bytes == 0 || header->shared_bytes > cursor->entry.key.size)
         return STATUS_CORRUPT;
     enum status status = make_key_room(cursor, bytes);
     if (status != STATUS_OK)
@@ -312,6 +316,16 @@ static enum status decode_key(struct table_cursor *cursor, const struct table_en
     cursor->entry.key = (struct bytes){cursor->key, bytes};
     return take(cursor, cursor->key + header->shared_bytes, header->suffix_bytes) ? STATUS_OK
                                                                                   : STATUS_CORRUPT;
+}
+
+/* Whether a record of that key can stand where the entry says. */
+static bool is_possible(const struct table *table, const struct table_entry *entry)
+{
+    return entry->offset % FORMAT_RECORD_ALIGNMENT == 0 &&
+           entry->record_bytes % FORMAT_RECORD_ALIGNMENT == 0 &&
+           entry->record_bytes >= record_size(entry->key.size, 0, 0) &&
+           entry->offset >= sizeof(struct table_header) && entry->offset <= table->records_end &&
+           entry->record_bytes <= table->records_end - entry->offset;
 }
 
 /* The block is checked: a contradiction in it means a bug or a forgery, and is still no crash. */
@@ -334,7 +348,7 @@ static enum status decode_entry(struct table_cursor *cursor)
     entry->offset = cursor->next_offset;
     cursor->next_offset += header.record_bytes;
     cursor->left--;
-    return STATUS_OK;
+    return is_possible(cursor->table, entry) ? STATUS_OK : STATUS_CORRUPT;
 }
 
 enum status table_cursor_next(struct table_cursor *cursor)
