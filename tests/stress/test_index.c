@@ -141,7 +141,8 @@ static void *bury_keys(void *context)
 static void *write_keys(void *context)
 {
     uint64_t writer = (uint64_t)(uintptr_t)context, state = writer + 1;
-    for (uint64_t i = 1; i <= WRITES; i++) {
+    /* until enough was buried under writers, however late the burier's thread was let run */
+    for (uint64_t i = 1; i <= WRITES || atomic_load(&shared.buried) <= KEYS; i++) {
         uint64_t number = threads_random(&state) % (KEYS / WRITERS) * WRITERS + writer;
         write_one(number, i, threads_random(&state) % 2 == 0);
     }
