@@ -27,6 +27,7 @@ enum {
     WAIT_MS = 4000,
     SOON_MS = 20000,
     WRITERS = 4,
+    POWER_CUTS = 30, /* KEYREST_POWER_CUTS=200 makes it a soak */
 };
 
 struct fixture {
@@ -264,7 +265,7 @@ static void is_read_only(void **state)
 {
     struct fixture *fixture = *state;
     begin_journal(fixture);
-    mounts_shut_down(fixture->mount, false);
+    mounts_shut_down(fixture->mount, MOUNTS_CUT_AT_ONCE);
     assert_int_equal(put(fixture, 500, 3000), STATUS_UNKNOWN);
     assert_int_equal(health_of(fixture).state, ENGINE_READ_ONLY);
     assert_int_equal(put(fixture, 501, 3000), STATUS_READ_ONLY);
@@ -334,7 +335,7 @@ static void refuse_room(const struct fixture *fixture, int round)
 static void cut_power(const struct fixture *fixture, int round)
 {
     pause_ms(40 + round * 37 % 200);
-    mounts_shut_down(fixture->mount, round % 2 == 1);
+    mounts_shut_down(fixture->mount, (enum mounts_power_cut)(round % MOUNTS_POWER_CUTS));
     pause_ms(5);
 }
 
@@ -369,7 +370,8 @@ static void device_without_room(void **state)
 
 static void power_cuts(void **state)
 {
-    check_rounds(*state, 20, cut_power);
+    const char *wanted = getenv("KEYREST_POWER_CUTS");
+    check_rounds(*state, wanted != NULL ? atoi(wanted) : POWER_CUTS, cut_power);
 }
 
 /* ---- reads that fail ---- */

@@ -210,10 +210,9 @@ void mounts_hollow_out(const char *image, const char *path)
 }
 
 /* EXT4_IOC_SHUTDOWN: not in the kernel's headers for programs. */
-void mounts_shut_down(const char *path, bool flush)
+void mounts_shut_down(const char *path, enum mounts_power_cut cut)
 {
-    enum { FLUSH_LOG = 1, NO_FLUSH = 2 };
-    uint32_t how = flush ? FLUSH_LOG : NO_FLUSH;
+    uint32_t how = cut;
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     must(directory >= 0 && ioctl(directory, _IOR('X', 125, uint32_t), &how) == 0, "shutting down",
          path);

@@ -31,10 +31,14 @@ void mounts_ext4(const char *image, const char *path);
 /* Where the byte at `offset` of a file lies on the device that its file system is on. */
 uint64_t mounts_device_offset(const char *path, uint64_t offset);
 
-/* Ends an ext4 at once, as a power cut would: what it has not written yet is lost, and every call
- * fails from now on. `flush`: its own journal is written first, so that files have their names and
- * sizes, and not their bytes. */
-void mounts_shut_down(const char *path, bool flush);
+/* Ends an ext4 at once: every call fails from now on. The kernel's numbers. */
+enum mounts_power_cut {
+    MOUNTS_CUT_AFTER_SYNC = 0,    /* all is written first: the cut comes between two calls */
+    MOUNTS_CUT_AFTER_JOURNAL = 1, /* names and sizes are written, and no bytes */
+    MOUNTS_CUT_AT_ONCE = 2,       /* what has not been written yet is lost */
+    MOUNTS_POWER_CUTS
+};
+void mounts_shut_down(const char *path, enum mounts_power_cut cut);
 
 /* Takes bytes of an image away: they read as zeros, and writing them needs room again. */
 void mounts_punch(const char *image, uint64_t offset, uint64_t bytes);
