@@ -14,6 +14,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "client.h"
 #include "deadline.h"
@@ -24,6 +25,7 @@ enum {
     POOL_BYTES = 32 << 10,  /* per connection; larger ones cost time per request, to clear */
     STACK_BYTES = 1 << 20,  /* the JSON library recurses */
     TARGET_BYTES_MIN = 256, /* of the kept target; grows up to the pool's size */
+    REST_MS = 50,
 };
 
 struct server {
@@ -435,6 +437,16 @@ static enum logger_level library_level(const char *format)
     return LOGGER_DEBUG;
 }
 
+/* Without a file for it the next connection stays in the kernel's queue, and poll() says so at once,
+ * again and again: libmicrohttpd 0.9.75 would use up a processor. It tells each time, on the thread
+ * that accepts, which has nothing better to do than to wait here. */
+static void rest_without_files(const char *format)
+{
+    static const char telling[] = "Hit process or system resource limit";
+    if (strncmp(format, telling, strlen(telling)) == 0)
+        nanosleep(&(struct timespec){.tv_nsec = REST_MS * 1000000}, NULL);
+}
+
 static void log_library(void *context, const char *format, va_list arguments)
 {
     const struct server *server = context;
@@ -445,6 +457,7 @@ static void log_library(void *context, const char *format, va_list arguments)
     logger_begin(&line, server->options.logger, library_level(format), "http library");
     logger_text(&line, "detail", text);
     logger_end(&line);
+    rest_without_files(format);
 }
 
 /* api decodes targets itself: %00 and %2F must not be lost here. */
