@@ -71,15 +71,15 @@ test: build/keyrest ## run every test; T=suite or T=suite/words runs some
 	@$(VARIANT_MAKE) VARIANT=test build/test/keyrest tests
 	@tests/run build/test "$$PICK"
 
-SANITIZED = unit conformance stress http
+SANITIZED = unit fuzz conformance stress http
 
 asan: export PICK = $(T)
-asan: ## run unit, conformance, stress and http tests under ASan and UBSan; T as in test
+asan: ## run unit, fuzz, conformance, stress and http tests under ASan and UBSan; T as in test
 	@$(VARIANT_MAKE) VARIANT=asan build/asan/keyrest tests
 	@tests/run build/asan $(if $(T),"$$PICK",$(SANITIZED))
 
 tsan: export PICK = $(T)
-tsan: ## run unit, conformance, stress and http tests under TSan; T as in test
+tsan: ## run unit, fuzz, conformance, stress and http tests under TSan; T as in test
 	@$(VARIANT_MAKE) VARIANT=tsan build/tsan/keyrest tests
 	@tests/run build/tsan $(if $(T),"$$PICK",$(SANITIZED))
 
