@@ -95,6 +95,12 @@ enum status engine_head(struct engine *engine, struct bytes key, struct engine_i
     return engine->operations->head(engine, key, out_item);
 }
 
+enum status engine_scan(struct engine *engine, const struct engine_range *range, bool with_values,
+                        engine_visit *visit, void *visitor, const struct engine_context *context)
+{
+    return engine->operations->scan(engine, range, with_values, visit, visitor, context);
+}
+
 void engine_item_done(struct engine_item *item)
 {
     if (item->release != NULL)

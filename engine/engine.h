@@ -97,6 +97,33 @@ MUST_CHECK enum status engine_get(struct engine *engine, struct bytes key,
 MUST_CHECK enum status engine_head(struct engine *engine, struct bytes key,
                                    struct engine_item *out_item);
 
+/* ---- listing ------------------------------------------------------------------------------- */
+
+/* Keys in the order of their bytes: from `from` on, up to `until` and without it; an empty one is no
+ * bound. `reverse`: the same keys, the last one first. */
+struct engine_range {
+    struct bytes from, until;
+    bool reverse;
+};
+
+/*
+ * Told of one key: OK and its item, or CORRUPT and a zero item. Both are borrowed for the call, unless
+ * the visitor takes the item over and leaves zeros. False: that was enough. It may take its time, and
+ * may call the engine.
+ */
+typedef bool engine_visit(void *visitor, struct bytes key, enum status status,
+                          struct engine_item *item);
+
+/*
+ * Visits each key of the range that has a value, in order, once. Keys that have one throughout are all
+ * visited, each with a value that was its newest during the call; those written or deleted meanwhile
+ * may be. `with_values` false: items as of engine_head(). CORRUPT: an index is damaged, keys behind
+ * those visited cannot be listed. BUSY at the deadline, CANCELLED, NO_MEMORY: what was visited stands.
+ */
+MUST_CHECK enum status engine_scan(struct engine *engine, const struct engine_range *range,
+                                   bool with_values, engine_visit *visit, void *visitor,
+                                   const struct engine_context *context);
+
 /* ---- writing ------------------------------------------------------------------------------- */
 
 /*
@@ -361,6 +388,8 @@ struct engine_operations {
     void (*close)(struct engine *engine);
     enum status (*get)(struct engine *engine, struct bytes key, struct engine_item *out_item);
     enum status (*head)(struct engine *engine, struct bytes key, struct engine_item *out_item);
+    enum status (*scan)(struct engine *engine, const struct engine_range *range, bool with_values,
+                        engine_visit *visit, void *visitor, const struct engine_context *context);
     enum status (*value_open)(struct engine *engine, struct bytes key, struct bytes meta,
                               size_t capacity, struct engine_value **out_value);
     enum status (*value_grow)(struct engine *engine, struct engine_value **value, size_t capacity);

@@ -5,6 +5,7 @@
 #include "figures.h"
 #include "kill_disk.h"
 #include "local_parts.h"
+#include "scan.h"
 #include "verify.h"
 
 /* ---- reading ---- */
@@ -20,12 +21,17 @@ static void count_read(struct local *local, enum status status)
     event_tell(&local->events, (struct engine_event){.name = EVENT_VALUE_CORRUPT});
 }
 
+static bool is_readable(const struct local *local)
+{
+    enum local_state state = local_state_of(local);
+    return state == LOCAL_READY || state == LOCAL_READABLE;
+}
+
 static enum status read_key(struct engine *engine, struct bytes key, bool with_value,
                             struct engine_item *out_item)
 {
     struct local *local = local_of(engine);
-    enum local_state state = local_state_of(local);
-    if (state != LOCAL_READY && state != LOCAL_READABLE)
+    if (!is_readable(local))
         return STATUS_LOADING;
     enum status status = store_get(&local->store, key, with_value, out_item);
     count_read(local, status);
@@ -40,6 +46,17 @@ static enum status local_get(struct engine *engine, struct bytes key, struct eng
 static enum status local_head(struct engine *engine, struct bytes key, struct engine_item *out_item)
 {
     return read_key(engine, key, false, out_item);
+}
+
+static enum status local_scan(struct engine *engine, const struct engine_range *range,
+                              bool with_values, engine_visit *visit, void *visitor,
+                              const struct engine_context *context)
+{
+    struct local *local = local_of(engine);
+    if (!is_readable(local))
+        return STATUS_LOADING;
+    stats_add(local->stats, STATS_scans, 1);
+    return scan_run(&local->store, range, with_values, visit, visitor, context);
 }
 
 /* ---- writing ---- */
@@ -241,6 +258,7 @@ const struct engine_operations local_engine_operations = {
     .close = local_close,
     .get = local_get,
     .head = local_head,
+    .scan = local_scan,
     .value_open = local_value_open,
     .value_grow = local_value_grow,
     .value_close = local_value_close,

@@ -32,11 +32,16 @@ struct memtable {
     struct budget *budget;
     struct pin pin;
     struct retired retired;
+    struct runs runs;
+    struct block *first;
     _Atomic uint64_t bytes; /* written by the leader, read by anyone */
+    /* atomic: written by the leader once the record is in its block (release), read by listings
+     * (acquire), which look at no record beyond it */
+    _Atomic uint64_t count;
     /* the leader's, constant once frozen */
     struct chunk *chunk; /* newest first */
-    struct block *first, *last;
-    uint64_t count, record_bytes, journal_bytes;
+    struct block *last;
+    uint64_t record_bytes, journal_bytes;
     uint64_t last_sequence; /* once frozen */
 };
 
@@ -98,6 +103,7 @@ enum status memtable_open(struct memtable_home *home, struct memtable **out_memt
         free(memtable);
         return STATUS_NO_MEMORY;
     }
+    runs_init(&memtable->runs, memtable->budget);
     atomic_fetch_add_explicit(&home->alive, 1, memory_order_relaxed);
     *out_memtable = memtable;
     return STATUS_OK;
@@ -119,6 +125,7 @@ void memtable_close(struct memtable *memtable)
     if (memtable == NULL)
         return;
     uint64_t large_bytes = 0;
+    runs_done(&memtable->runs);
     for (struct block *block = memtable->first, *next; block != NULL; block = next) {
         next = block->next;
         close_block(block, &large_bytes);
@@ -191,7 +198,7 @@ void memtable_list(struct memtable *memtable, struct record *record)
         memtable->last = block = block->next;
     assert(block != NULL);
     block->records[block->count++] = record;
-    memtable->count++;
+    atomic_store_explicit(&memtable->count, memtable_count(memtable) + 1, memory_order_release);
     memtable->record_bytes += record_bytes(record);
     if (value_is_large(record)) /* charged since value_open */
         count_bytes(memtable, value_of_record(record)->charged);
@@ -248,7 +255,34 @@ uint64_t memtable_last_sequence(const struct memtable *memtable)
 
 uint64_t memtable_count(const struct memtable *memtable)
 {
-    return memtable->count;
+    return atomic_load_explicit(&memtable->count, memory_order_relaxed);
+}
+
+/* All blocks before the one at hand are full. */
+static void copy_records(const void *context, uint64_t from, uint64_t until,
+                         const struct record **out_records)
+{
+    const struct memtable *memtable = context;
+    const struct block *block = memtable->first;
+    uint64_t first = 0; /* of the block */
+    for (uint64_t at = from; at < until;) {
+        uint64_t end = first + COUNT_OF(block->records);
+        if (at >= end) {
+            block = block->next;
+            first = end;
+            continue;
+        }
+        uint64_t part = (until < end ? until : end) - at;
+        memcpy(out_records, &block->records[at - first], part * sizeof *out_records);
+        out_records += part;
+        at += part;
+    }
+}
+
+enum status memtable_sort(struct memtable *memtable, struct run **out_runs, size_t *out_count)
+{
+    uint64_t listed = atomic_load_explicit(&memtable->count, memory_order_acquire);
+    return runs_take(&memtable->runs, listed, copy_records, memtable, out_runs, out_count);
 }
 
 void memtable_records(const struct memtable *memtable, const struct record **out_records)

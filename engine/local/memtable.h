@@ -3,8 +3,8 @@
  * The records of a span of sequences that no table holds yet. Small records are cut from chunks and
  * freed with them; large ones are values of their own. A memtable lists records, never entries.
  *
- * Threads: the commit leader (or recovery, alone) while it is active; memtable_bytes: any. Once it is
- * frozen it is immutable and any thread that pins it, through a view, may read it.
+ * Threads: the commit leader (or recovery, alone) while it is active; memtable_bytes, memtable_sort:
+ * any. Once it is frozen it is immutable and any thread that pins it, through a view, may read it.
  */
 #ifndef KEYREST_ENGINE_LOCAL_MEMTABLE_H
 #define KEYREST_ENGINE_LOCAL_MEMTABLE_H
@@ -16,6 +16,7 @@
 #include "pin.h"
 #include "reclaim.h"
 #include "record.h"
+#include "runs.h"
 
 struct memtable;
 
@@ -71,6 +72,11 @@ void memtable_note_journal(struct memtable *memtable, uint64_t bytes);
 uint64_t memtable_journal_bytes(const struct memtable *memtable);
 void memtable_freeze(struct memtable *memtable, uint64_t last_sequence);
 uint64_t memtable_last_sequence(const struct memtable *memtable);
+
+/* The keys listed so far in their order, as runs to be given back with run_give() before the pin is;
+ * `out_runs` has room for RUNS_MAX. NO_MEMORY. */
+MUST_CHECK enum status memtable_sort(struct memtable *memtable, struct run **out_runs,
+                                     size_t *out_count);
 
 /* The records of a frozen memtable in the order of their sequences. */
 uint64_t memtable_count(const struct memtable *memtable);

@@ -351,6 +351,11 @@ static enum status decode_entry(struct table_cursor *cursor)
     return is_possible(cursor->table, entry) ? STATUS_OK : STATUS_CORRUPT;
 }
 
+enum status table_cursor_begin(struct table_cursor *cursor, uint32_t block)
+{
+    return load_block(cursor, block);
+}
+
 enum status table_cursor_next(struct table_cursor *cursor)
 {
     while (cursor->left == 0) {
@@ -363,8 +368,7 @@ enum status table_cursor_next(struct table_cursor *cursor)
     return decode_entry(cursor);
 }
 
-/* The last block that begins at `key` or before it; the first when all begin after it. */
-static uint32_t block_of(const struct table *table, struct bytes key)
+uint32_t table_block_of(const struct table *table, struct bytes key)
 {
     uint32_t low = 0, high = table->properties->blocks;
     while (high - low > 1) {
@@ -388,7 +392,7 @@ static enum status step_to(struct table_cursor *cursor, struct bytes key)
 
 enum status table_cursor_seek(struct table_cursor *cursor, struct bytes key)
 {
-    enum status status = load_block(cursor, block_of(cursor->table, key));
+    enum status status = load_block(cursor, table_block_of(cursor->table, key));
     return status == STATUS_OK ? step_to(cursor, key) : status;
 }
 
@@ -397,8 +401,9 @@ enum status table_cursor_seek_on(struct table_cursor *cursor, struct bytes key)
     bool inside = cursor->entry.key.size > 0;
     if (inside && bytes_compare(cursor->entry.key, key) >= 0)
         return STATUS_OK;
-    return inside && cursor->block == block_of(cursor->table, key) ? step_to(cursor, key)
-                                                                   : table_cursor_seek(cursor, key);
+    return inside && cursor->block == table_block_of(cursor->table, key)
+               ? step_to(cursor, key)
+               : table_cursor_seek(cursor, key);
 }
 
 enum status table_find(struct table *table, struct bytes key, uint64_t *out_sequence)

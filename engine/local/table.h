@@ -106,6 +106,12 @@ void table_cursor_done(struct table_cursor *cursor);
 /* Moves to the next entry. NOT_FOUND: past the last. CORRUPT: a block differs. IO, NO_MEMORY. */
 MUST_CHECK enum status table_cursor_next(struct table_cursor *cursor);
 
+/* Before the first entry of a block. CORRUPT, IO, NO_MEMORY. */
+MUST_CHECK enum status table_cursor_begin(struct table_cursor *cursor, uint32_t block);
+
+/* The last block that begins at `key` or before it; the first when all begin after it. */
+uint32_t table_block_of(const struct table *table, struct bytes key);
+
 /* Past the rest of the block at hand, or past the one that could not be loaded. */
 void table_cursor_skip_block(struct table_cursor *cursor);
 

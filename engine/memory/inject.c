@@ -25,6 +25,7 @@ struct inject {
 static const char *const call_names[] = {
     [INJECT_GET] = "get",
     [INJECT_HEAD] = "head",
+    [INJECT_SCAN] = "scan",
     [INJECT_VALUE_OPEN] = "value_open",
     [INJECT_VALUE_GROW] = "value_grow",
     [INJECT_COMMIT] = "commit",

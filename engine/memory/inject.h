@@ -6,7 +6,7 @@
  *     memory:?fail=CALL:STATUS:3     only the third one does
  *     memory:?state=STATE            health tells STATE, and calls answer as in that state
  *
- * CALL: get head value_open value_grow commit compact compactions. STATE: loading read_only
+ * CALL: get head scan value_open value_grow commit compact compactions. STATE: loading read_only
  * unusable. Several stand joined by &; the first that applies wins. A `fail` of every value_open
  * shows in health too. CONFLICT is not to be had: its outcomes come from real conditions. A call that
  * fails did nothing.
@@ -21,6 +21,7 @@
 enum inject_call {
     INJECT_GET,
     INJECT_HEAD,
+    INJECT_SCAN,
     INJECT_VALUE_OPEN,
     INJECT_VALUE_GROW,
     INJECT_COMMIT,

@@ -4,6 +4,7 @@
  * readers feel while dumps and compactions run.
  *
  *     store grow DIR KEYS           fill with 16 + 100 bytes, look at memory and disk, open again
+ *     store pages DIR KEYS          fill, then pages of 100 through all keys: CPU per page
  *     store overwrite DIR MIB       1 KiB values, 64 writers, uniform, five times the data
  *     store readers DIR SECONDS     one reader at a fixed pace: under maintenance, then a control
  *
@@ -178,6 +179,63 @@ static void grow(const char *directory, uint64_t keys)
     if (figure(engine, STATS_keys) != keys) {
         fprintf(stderr, "keys are missing\n");
         exit(1);
+    }
+    engine_close(engine);
+}
+
+/* ---- pages ---- */
+
+enum { PAGE = 100, PAGES = 500 };
+
+struct page {
+    unsigned char last[KEY_BYTES + 1];
+    unsigned count;
+};
+
+static bool see_key(void *visitor, struct bytes key, enum status status, struct engine_item *item)
+{
+    struct page *page = visitor;
+    must(status, "item");
+    (void)item;
+    memcpy(page->last, key.data, key.size);
+    page->last[key.size] = 0; /* the next one begins behind it */
+    return ++page->count < PAGE;
+}
+
+/* CPU of one page each from there on. */
+static void time_pages(struct engine *engine, const char *from, bool reverse, const char *what)
+{
+    struct page page;
+    struct engine_range range = {.reverse = reverse};
+    struct engine_context context = {UINT64_MAX, NULL};
+    snprintf((char *)page.last, sizeof page.last, "%s", from);
+    *(reverse ? &range.until : &range.from) = bytes_of(from);
+    double cpu = cpu_seconds(RUSAGE_THREAD);
+    uint64_t begun = now_ns();
+    for (int i = 0; i < PAGES; i++) {
+        page.count = 0;
+        must(engine_scan(engine, &range, false, see_key, &page, &context), "scan");
+        *(reverse ? &range.until : &range.from) =
+            (struct bytes){page.last, reverse ? KEY_BYTES : KEY_BYTES + 1};
+    }
+    printf("%s cpu_us %.0f wall_us %.0f\n", what, (cpu_seconds(RUSAGE_THREAD) - cpu) * 1e6 / PAGES,
+           (double)(now_ns() - begun) / 1e3 / PAGES);
+}
+
+static void pages(const char *directory, uint64_t keys)
+{
+    struct engine_options options = unsynced(directory);
+    struct engine *engine = engine_open_ready(&options);
+    for (uint64_t i = 0; i < keys; i++)
+        put(engine, i, 100);
+    time_pages(engine, "0", false, "first_after_fill");
+    wait_for_dumps(engine);
+    printf("tables %llu\n", (unsigned long long)figure(engine, STATS_tables));
+    for (int round = 0; round < 3; round++) {
+        time_pages(engine, "0", false, "first");
+        time_pages(engine, "8", false, "middle");
+        time_pages(engine, "ff", false, "last");
+        time_pages(engine, "8", true, "reverse");
     }
     engine_close(engine);
 }
@@ -439,13 +497,15 @@ static void readers(const char *directory, unsigned seconds)
 int main(int argc, char **argv)
 {
     if (argc != 4) {
-        fprintf(stderr, "usage: store grow|overwrite|readers DIR NUMBER\n");
+        fprintf(stderr, "usage: store grow|pages|overwrite|readers DIR NUMBER\n");
         return 2;
     }
     uint64_t number = strtoull(argv[3], NULL, 10);
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (strcmp(argv[1], "grow") == 0)
         grow(argv[2], number);
+    else if (strcmp(argv[1], "pages") == 0)
+        pages(argv[2], number);
     else if (strcmp(argv[1], "overwrite") == 0)
         overwrite(argv[2], number);
     else

@@ -39,6 +39,19 @@ static enum status value_open(struct engine *engine)
     return status;
 }
 
+static bool see(void *visitor, struct bytes key, enum status status, struct engine_item *item)
+{
+    (void)visitor, (void)key, (void)status, (void)item;
+    return true;
+}
+
+static enum status scan(struct engine *engine)
+{
+    const struct engine_range all = {.reverse = false};
+    struct engine_context context = {.deadline_ns = UINT64_MAX};
+    return engine_scan(engine, &all, false, see, NULL, &context);
+}
+
 static enum status value_grow(struct engine *engine)
 {
     struct engine_value *value = NULL;
@@ -76,6 +89,7 @@ static const struct {
 } calls[] = {
     {"get", get, STATUS_NOT_FOUND},
     {"head", head, STATUS_NOT_FOUND},
+    {"scan", scan, STATUS_OK},
     {"value_open", value_open, STATUS_OK},
     {"value_grow", value_grow, STATUS_OK},
     {"commit", commit, STATUS_OK},
@@ -153,7 +167,7 @@ static void what_cannot_be_injected_is_refused_with_a_reason(void **state)
     (void)state;
     const char *const urls[] = {
         "memory:x",
-        "memory:?fail=scan:BUSY",
+        "memory:?fail=walk:BUSY",
         "memory:?fail=get:BUSYY",
         "memory:?fail=get",
         "memory:?fail=get:OK",
