@@ -10,52 +10,15 @@
  *
  * Threads: as engine.h. Items must be done before the engine is closed.
  */
-#include <pthread.h>
+#include "memory.h"
+
 #include <search.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 
-#include "../engine.h"
 #include "../random.h"
-#include "../stats.h"
-#include "inject.h"
 
 enum { TREE_NODE_BYTES = 64 }; /* what the tree itself takes per key, about */
-
-/* One version of one key. */
-struct version {
-    struct bytes key;         /* first: what the tree compares */
-    struct engine_value face; /* what the caller sees while the value is received */
-    struct memory_engine *engine;
-    _Atomic uint32_t references;
-    uint64_t charged;
-    uint64_t sequence;
-    int64_t modified_ms, expires_ms;
-    uint32_t meta_bytes;
-    unsigned char data[]; /* key, meta, value */
-};
-
-struct memory_engine {
-    struct engine face;
-    /* set at open, then constant */
-    uint64_t memory_bytes_max;
-    uint64_t epoch;
-    const struct time_source *time;
-    struct stats *stats;
-    struct inject *inject;
-    _Atomic uint64_t charged; /* bytes of all versions, relaxed: a count, it orders nothing */
-    pthread_mutex_t mutex;
-    /* guarded by mutex */
-    void *tree;
-    uint64_t sequence, keys;
-    uint64_t kept_bytes; /* the part of `charged` that the tree holds */
-};
-
-static struct memory_engine *of_face(struct engine *face)
-{
-    return (struct memory_engine *)face;
-}
 
 static struct version *of_value(struct engine_value *value)
 {
@@ -78,32 +41,12 @@ static bool charge(struct memory_engine *engine, uint64_t bytes)
     return false;
 }
 
-static void uncharge(struct memory_engine *engine, uint64_t bytes)
-{
-    atomic_fetch_sub_explicit(&engine->charged, bytes, memory_order_relaxed);
-}
-
 /* Points key and value at their places, which move with the version. */
 static void place(struct version *version, size_t key_bytes, size_t capacity)
 {
     version->key = (struct bytes){version->data, key_bytes};
     version->face.data = version->data + key_bytes + version->meta_bytes;
     version->face.capacity = capacity;
-}
-
-/* Pairs with: unref in other threads; the last one must see their reads done before it frees. */
-static void unref(void *owner)
-{
-    struct version *version = owner;
-    if (atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) > 1)
-        return;
-    uncharge(version->engine, version->charged);
-    free(version);
-}
-
-static bool is_live(const struct memory_engine *engine, const struct version *version)
-{
-    return version->expires_ms == 0 || version->expires_ms > engine->time->wall_ms(engine->time);
 }
 
 static int compare_keys(const void *left, const void *right)
@@ -118,28 +61,17 @@ static struct version *find_locked(struct memory_engine *engine, struct bytes ke
     return node != NULL && is_live(engine, *node) ? *node : NULL;
 }
 
-static struct engine_version version_of(const struct memory_engine *engine,
-                                        const struct version *version)
+/* Pairs with: unref in other threads; the last one must see their reads done before it frees. */
+void version_unref(void *owner)
 {
-    return version != NULL ? (struct engine_version){engine->epoch, version->sequence}
-                           : (struct engine_version){0, 0};
+    struct version *version = owner;
+    if (atomic_fetch_sub_explicit(&version->references, 1, memory_order_acq_rel) > 1)
+        return;
+    uncharge(version->engine, version->charged);
+    free(version);
 }
 
 /* ---- reading ---- */
-
-/* The caller's reference is the item's from now on. */
-static struct engine_item item_of(const struct memory_engine *engine, struct version *version)
-{
-    return (struct engine_item){
-        .version = version_of(engine, version),
-        .modified_ms = version->modified_ms,
-        .expires_ms = version->expires_ms,
-        .meta = {version->data + version->key.size, version->meta_bytes},
-        .value = {version->face.data, version->face.size},
-        .release = unref,
-        .owner = version,
-    };
-}
 
 static enum status find(struct memory_engine *engine, struct bytes key,
                         struct engine_item *out_item)
@@ -173,82 +105,6 @@ static enum status head(struct engine *face, struct bytes key, struct engine_ite
         status = find(engine, key, out_item);
     if (status == STATUS_OK)
         out_item->value.data = NULL;
-    return status;
-}
-
-/* ---- listing ---- */
-
-/* The versions of a range, in order, each with a reference. */
-struct listing {
-    struct memory_engine *engine;
-    const struct engine_range *range;
-    struct version **versions;
-    size_t count;
-};
-
-static bool is_in_range(const struct engine_range *range, struct bytes key)
-{
-    return bytes_compare(key, range->from) >= 0 &&
-           (range->until.size == 0 || bytes_compare(key, range->until) < 0);
-}
-
-/* twalk_r() comes to each node in the order of the keys: once between its children, or at a leaf. */
-static void list_node(const void *node, VISIT visit, void *context)
-{
-    struct listing *listing = context;
-    struct version *version = *(struct version *const *)node;
-    if ((visit != postorder && visit != leaf) || !is_in_range(listing->range, version->key) ||
-        !is_live(listing->engine, version))
-        return;
-    atomic_fetch_add_explicit(&version->references, 1, memory_order_relaxed);
-    listing->versions[listing->count++] = version;
-}
-
-static enum status list_range(struct listing *listing)
-{
-    struct memory_engine *engine = listing->engine;
-    pthread_mutex_lock(&engine->mutex);
-    listing->versions = calloc(engine->keys + 1, sizeof(struct version *));
-    if (listing->versions != NULL)
-        twalk_r(engine->tree, list_node, listing);
-    pthread_mutex_unlock(&engine->mutex);
-    return listing->versions != NULL ? STATUS_OK : STATUS_NO_MEMORY;
-}
-
-static enum status visit_listed(struct listing *listing, bool with_values, engine_visit *visit,
-                                void *visitor, const struct engine_context *context)
-{
-    const struct memory_engine *engine = listing->engine;
-    enum status status = STATUS_OK;
-    bool go_on = true;
-    for (size_t i = 0; i < listing->count; i++) {
-        size_t at = listing->range->reverse ? listing->count - 1 - i : i;
-        struct engine_item item = item_of(engine, listing->versions[at]);
-        struct bytes key = listing->versions[at]->key;
-        if (!with_values)
-            item.value.data = NULL;
-        if (cancel_fired(context->cancel))
-            status = STATUS_CANCELLED;
-        else if (engine->time->monotonic_ns(engine->time) >= context->deadline_ns)
-            status = STATUS_BUSY;
-        go_on = go_on && status == STATUS_OK && visit(visitor, key, STATUS_OK, &item);
-        engine_item_done(&item);
-    }
-    return status;
-}
-
-static enum status scan(struct engine *face, const struct engine_range *range, bool with_values,
-                        engine_visit *visit, void *visitor, const struct engine_context *context)
-{
-    struct listing listing = {.engine = of_face(face), .range = range};
-    enum status status = inject_next(listing.engine->inject, INJECT_SCAN);
-    if (status != STATUS_OK)
-        return status;
-    stats_add(listing.engine->stats, STATS_scans, 1);
-    status = list_range(&listing);
-    if (status == STATUS_OK)
-        status = visit_listed(&listing, with_values, visit, visitor, context);
-    free(listing.versions);
     return status;
 }
 
@@ -321,7 +177,7 @@ static enum status value_grow(struct engine *face, struct engine_value **value, 
 static void value_close(struct engine *face, struct engine_value *value)
 {
     (void)face;
-    unref(of_value(value));
+    version_unref(of_value(value));
 }
 
 /* ---- the commit ---- */
@@ -394,7 +250,7 @@ static void drop_locked(struct memory_engine *engine, struct version *version)
 {
     engine->kept_bytes -= version->charged;
     engine->keys--;
-    unref(version);
+    version_unref(version);
 }
 
 static void put_locked(struct memory_engine *engine, struct engine_operation *operation,
@@ -572,7 +428,7 @@ static struct stats *stats(struct engine *face)
 static void close_engine(struct engine *face)
 {
     struct memory_engine *engine = of_face(face);
-    tdestroy(engine->tree, unref);
+    tdestroy(engine->tree, version_unref);
     pthread_mutex_destroy(&engine->mutex);
     inject_close(engine->inject);
     stats_close(engine->stats);
@@ -622,7 +478,7 @@ const struct engine_operations memory_engine_operations = {
     .close = close_engine,
     .get = get,
     .head = head,
-    .scan = scan,
+    .scan = memory_scan,
     .value_open = value_open,
     .value_grow = value_grow,
     .value_close = value_close,
