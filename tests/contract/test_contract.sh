@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What is written in two places says the same: api/routes.def, api/problem.def and service/config.def
-# against openapi.yaml and README.md, and the statuses that openapi.yaml promises against those that
+# against openapi.yaml and README.md, tests/SCENARIOS.md against the tests, and the statuses that openapi.yaml promises against those that
 # the HTTP tests have seen ($KEYREST_BUILD/http-statuses, lines "METHOD ROUTE STATUS"). TAP.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -42,6 +42,21 @@ settings_in_readme() { # rows "| `listen` | `127.0.0.1:7070` | ... |"; an empty 
         inside && $2 ~ /^ *`[a-z_]+` *$/ { gsub(/[` ]/, "", $2); gsub(/^[` ]+|[` ]+$/, "", $3); print $2, $3 }' README.md | sort
 }
 
+# tests/SCENARIOS.md names tests as `suite/promise`; those of the models may begin with "finds".
+scenarios() { grep -oE '`[a-z_0-9]+/[^`]+`' tests/SCENARIOS.md | tr -d '`' | sort -u; }
+# A suite's promises are string literals of its file; long ones stand on lines of their own.
+has_test() { # suite promise
+    local files; files=$(find tests -name "test_$1.*" ! -path '*/fuzz/corpus/*')
+    [ -n "$files" ] || return 1
+    # shellcheck disable=SC2086 # a list of our own names
+    grep -qF -e "\"$2\"" -e "'$2'" -e "fault '${2#*: finds }' " $files
+}
+scenarios_without_test() {
+    scenarios | while IFS=/ read -r suite promise; do
+        has_test "$suite" "$promise" || echo "there is no test $suite/$promise"
+    done
+}
+
 # ---- the tests ------------------------------------------------------------------------------------
 
 result() { # name complaints
@@ -68,6 +83,9 @@ wanted "$name" && result "$name" "$(same "$(problems)" problem.def "$(problems_i
 
 name="every setting is in the README with its default"
 wanted "$name" && result "$name" "$(same "$(settings)" config.def "$(settings_in_readme)" README.md)"
+
+name="every scenario's test exists"
+wanted "$name" && result "$name" "$(scenarios_without_test)"
 
 for name in "every status that openapi.yaml promises is seen by the HTTP tests" \
     "every status that the HTTP tests see is in openapi.yaml"; do
