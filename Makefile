@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Keyrest, for Debian 12 on amd64. `make help` lists the goals. Objects of each variant live side by
-# side under build/<variant>/: release, test (with the injectors of -DKEYREST_TEST), asan, tsan, lint.
+# side under build/<variant>/: release, test (with the injectors of -DKEYREST_TEST), asan, tsan, fuzz, lint.
 
 VARIANT ?= release
 BUILD = build/$(VARIANT)
-CC = gcc
+CC = $(if $(filter fuzz,$(VARIANT)),clang,gcc)
 PREFIX ?= /usr/local
 VERSION = 0.1.0
 
@@ -26,6 +26,7 @@ LDFLAGS_release = -Wl,-z,relro,-z,now
 CFLAGS_test = -O1 -g -DKEYREST_TEST
 CFLAGS_asan = -O1 -g -DKEYREST_TEST -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_tsan = -O1 -g -DKEYREST_TEST -fsanitize=thread
+CFLAGS_fuzz = $(CFLAGS_asan) -DKEYREST_FUZZER -fsanitize=fuzzer-no-link
 CFLAGS_lint = -O2 -DKEYREST_TEST -Werror
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DKEYREST_VERSION='"$(VERSION)"' -fno-common -pthread $(WARNINGS) $(CFLAGS_$(VARIANT)) $(CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS_$(VARIANT)) $(LDFLAGS)
@@ -37,6 +38,7 @@ LIBRARY_OBJECTS = $(filter-out $(BUILD)/service/main.o,$(OBJECTS))
 TEST_LIB_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/lib/*.c))
 TEST_SOURCES = $(wildcard tests/unit/*/test_*.c tests/conformance/test_*.c tests/crash/test_*.c tests/stress/test_*.c tests/fault/test_*.c tests/http/test_*.c tests/fuzz/test_*.c)
 TEST_PROGRAMS = $(TEST_SOURCES:%.c=$(BUILD)/%)
+FUZZERS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/test_*.c))
 BENCH_PROGRAMS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
 
 # What each goal needs beyond make, as Debian 12 packages.
@@ -44,6 +46,7 @@ PACKAGES = gcc libc6-dev libmicrohttpd-dev libjansson-dev libck-dev libxxhash-de
 PACKAGES_lint = clang clang-format clang-tidy
 PACKAGES_node = nodejs npm
 PACKAGES_bench = wrk
+PACKAGES_soak = clang libclang-rt-14-dev
 
 # make V=1 shows the commands.
 Q = $(if $(V),,@)
@@ -58,7 +61,7 @@ endif
 .DEFAULT_GOAL = all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all tests benches objects run test asan tsan lint bench install clean help deps deps-lint deps-node deps-bench deps-optional
+.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan lint bench install clean help deps deps-lint deps-node deps-bench deps-soak deps-optional
 
 all: build/keyrest ## build the service: build/keyrest
 
@@ -82,6 +85,11 @@ tsan: export PICK = $(T)
 tsan: ## run unit, fuzz, conformance, stress and http tests under TSan; T as in test
 	@$(VARIANT_MAKE) VARIANT=tsan build/tsan/keyrest tests
 	@tests/run build/tsan $(if $(T),"$$PICK",$(SANITIZED))
+
+soak: build/keyrest ## look for new failures for as long as SOAK_MINUTES says (60) (make deps-soak)
+	@$(VARIANT_MAKE) VARIANT=test build/test/keyrest tests
+	@$(VARIANT_MAKE) VARIANT=fuzz fuzzers
+	@tests/soak
 
 lint: ## check layout, layers, warnings and openapi.yaml (make deps-lint)
 	@tests/lint
@@ -112,7 +120,10 @@ deps-node:
 deps-bench: ## install what bench needs
 	$(call install_packages,$(PACKAGES_bench))
 
-deps-optional: deps-lint deps-bench ## all of the above
+deps-soak: ## install what soak needs
+	$(call install_packages,$(PACKAGES_soak))
+
+deps-optional: deps-lint deps-bench deps-soak ## all of the above
 
 # Asks dpkg first: when nothing is missing, nothing is touched, and no network is needed.
 APT_GET = DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300
@@ -133,6 +144,8 @@ build/keyrest: FORCE
 	@ln -f build/release/keyrest $@
 
 tests: $(TEST_PROGRAMS) # every test program of the variant
+
+fuzzers: $(FUZZERS)
 
 benches: $(BENCH_PROGRAMS)
 
@@ -159,6 +172,9 @@ $(BUILD)/tests/unit/local/test_memory_failure: LDFLAGS += -Wl,--wrap=malloc,--wr
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkeyrest.a
 	@echo "  LINK $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libkeyrest.a -lcmocka $(LIBS)
+
+# libFuzzer brings its main; else the target is a test.
+$(FUZZERS): ALL_LDFLAGS += $(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer)
 
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libkeyrest.a
 	@echo "  LINK $@"
