@@ -154,15 +154,22 @@ MUST_CHECK enum status engine_value_grow(struct engine *engine, struct engine_va
 /* Gives the room back. NULL is allowed. Not after a commit took it over. */
 void engine_value_close(struct engine *engine, struct engine_value *value);
 
-enum engine_operation_type { ENGINE_PUT, ENGINE_DELETE, ENGINE_CHECK };
+enum engine_operation_type {
+    ENGINE_PUT,
+    ENGINE_DELETE,
+    ENGINE_CHECK,
+    /* Counts up or down a value that is a number (number.h; an absent key stands for 0), keeping
+     * meta and expiry. */
+    ENGINE_ADD,
+};
 
 enum engine_outcome {
-    ENGINE_CREATED,  /* put: the key was absent */
-    ENGINE_REPLACED, /* put: the key existed */
+    ENGINE_CREATED,  /* put, add: the key was absent */
+    ENGINE_REPLACED, /* put, add: the key existed */
     ENGINE_DELETED,
     ENGINE_ABSENT,  /* delete: there was nothing to delete; nothing was written */
     ENGINE_CHECKED, /* check: its conditions hold */
-    ENGINE_FAILED,  /* a condition does not hold: `version` is the current one */
+    ENGINE_FAILED,  /* a condition does not hold, or add: no number; `version` is the current one */
 };
 
 struct engine_operation {
@@ -172,9 +179,11 @@ struct engine_operation {
     const struct engine_condition *conditions; /* all must hold, judged in this order */
     uint32_t condition_count;
     int64_t expires_ms;         /* put: 0 = never */
+    int64_t by;                 /* add */
     struct engine_value *value; /* put: made for this key; NULL after a commit that answered OK */
-    /* set by the commit on OK and on CONFLICT */
+    /* set by the commit on OK, CONFLICT and NOT_A_NUMBER */
     enum engine_outcome outcome;
+    int64_t number;                /* add, on OK: the new value */
     struct engine_version version; /* the new version, or the current one (sequence 0: absent) */
 };
 
@@ -183,7 +192,8 @@ struct engine_operation {
  * order of commits. A key may stand in one operation only (INVALID otherwise).
  *
  * OK: applied; every put's value now belongs to the engine. CONFLICT: a condition failed, nothing
- * applied. BUSY: no room, or not begun, before the deadline; nothing applied. CANCELLED: the same,
+ * applied. NOT_A_NUMBER: all hold, but an addition's value is no number or would leave 64 bits;
+ * nothing applied. CORRUPT: what had to be read is damaged; nothing applied. BUSY: no room, or not begun, before the deadline; nothing applied. CANCELLED: the same,
  * since the caller gave up. NO_SPACE, NO_MEMORY, READ_ONLY, UNAVAILABLE: nothing applied.
  * UNKNOWN: perhaps applied. On all but OK the values remain the caller's.
  */

@@ -9,6 +9,7 @@
 #include <semaphore.h>
 #include <time.h>
 
+#include "../number.h"
 #include "race.h"
 
 enum {
@@ -425,14 +426,49 @@ static enum status check_distinct(const struct engine_operation *operations, uin
     return STATUS_OK;
 }
 
-static enum status prepare_put(struct commit *commit, struct engine_operation *operation,
-                               struct group_write *write)
+static void prepare_put(struct engine_operation *operation, struct group_write *write,
+                        uint64_t *out_bytes)
 {
     struct value *value = value_of_face(operation->value);
     assert(bytes_equal(record_key(&value->record), operation->key));
     value_seal(value, operation->expires_ms);
     write->value = value;
-    write->spare = entry_pool_take(commit->options.store->entries, operation->key);
+    *out_bytes = record_bytes(&value->record);
+}
+
+/* Whatever is written meanwhile has no more meta than the limit; what is there already may. */
+static enum status prepare_add(struct commit *commit, const struct engine_operation *operation,
+                               uint64_t *out_bytes)
+{
+    struct engine_item item = {0};
+    enum status status =
+        store_get_short(commit->options.store, operation->key, NUMBER_BYTES_MAX, &item);
+    uint64_t meta_bytes = commit->options.limits->meta_bytes_max;
+    if (item.meta.size > meta_bytes)
+        meta_bytes = item.meta.size;
+    *out_bytes = record_size(operation->key.size, meta_bytes, NUMBER_BYTES_MAX);
+    engine_item_done(&item);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/* Reads what the leader will have to look at, so that no page fault meets it. */
+static enum status prepare_one(struct commit *commit, struct engine_operation *operation,
+                               struct group_write *write, uint64_t *out_bytes)
+{
+    struct store *store = commit->options.store;
+    enum status status = STATUS_OK;
+    write->hash = keymap_hash(store->keymap, operation->key);
+    if (operation->type == ENGINE_ADD)
+        status = prepare_add(commit, operation, out_bytes);
+    else if (operation->condition_count > 0 || operation->type == ENGINE_CHECK)
+        store_touch(store, write->hash, operation->key);
+    if (operation->type == ENGINE_PUT)
+        prepare_put(operation, write, out_bytes);
+    if (operation->type == ENGINE_DELETE)
+        *out_bytes = record_size(operation->key.size, 0, 0);
+    if (status != STATUS_OK || operation->type == ENGINE_DELETE || operation->type == ENGINE_CHECK)
+        return status;
+    write->spare = entry_pool_take(store->entries, operation->key);
     return write->spare != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
@@ -440,18 +476,9 @@ static enum status prepare(struct commit *commit, struct group_request *request)
 {
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < request->count && status == STATUS_OK; i++) {
-        struct engine_operation *operation = &request->operations[i];
-        struct group_write *write = &request->writes[i];
-        write->hash = keymap_hash(commit->options.store->keymap, operation->key);
-        if (operation->condition_count > 0 || operation->type == ENGINE_CHECK)
-            /* so that no page fault meets the leader */
-            store_touch(commit->options.store, write->hash, operation->key);
-        if (operation->type == ENGINE_PUT)
-            status = prepare_put(commit, operation, write);
-        if (operation->type == ENGINE_PUT && status == STATUS_OK)
-            request->bytes += record_bytes(&write->value->record);
-        if (operation->type == ENGINE_DELETE)
-            request->bytes += record_size(operation->key.size, 0, 0);
+        uint64_t bytes = 0;
+        status = prepare_one(commit, &request->operations[i], &request->writes[i], &bytes);
+        request->bytes += bytes;
     }
     /* One commit is one frame: no segment would ever have room for this one. */
     if (status == STATUS_OK && request->bytes > journal_payload_bytes_max(commit->options.journal))

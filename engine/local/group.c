@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+#include "../number.h"
+
 enum { KEY_SLOTS = GROUP_OPERATIONS_MAX * 2 };
 
 /* A key that an earlier request of this group writes. */
@@ -11,7 +13,7 @@ struct group_key {
     uint64_t generation; /* of the group that filled the slot */
     uint64_t hash;
     struct bytes key;
-    uint64_t sequence; /* 0: after that request the key is absent */
+    const struct record *record; /* NULL: after that request the key is absent */
 };
 
 struct group {
@@ -60,9 +62,10 @@ static struct group_key *key_slot(struct group *group, uint64_t hash, struct byt
     }
 }
 
-static void remember(struct group *group, uint64_t hash, struct bytes key, uint64_t sequence)
+static void remember(struct group *group, uint64_t hash, struct bytes key,
+                     const struct record *record)
 {
-    *key_slot(group, hash, key) = (struct group_key){group->generation, hash, key, sequence};
+    *key_slot(group, hash, key) = (struct group_key){group->generation, hash, key, record};
 }
 
 /* Whether the answer tells versions that were there before: otherwise no table need be read. */
@@ -75,12 +78,33 @@ static bool tells_current(const struct group_request *request)
     return false;
 }
 
+/* The version that an addition counts on from, which may be one that this group writes. */
+static enum status find_base(struct group *group, const struct engine_operation *operation,
+                             struct group_write *write)
+{
+    const struct group_key *slot = key_slot(group, write->hash, operation->key);
+    enum status status = STATUS_OK;
+    if (slot->generation != group->generation)
+        status = store_get_short(group->store, operation->key, NUMBER_BYTES_MAX, &write->base);
+    else if (slot->record != NULL)
+        write->base = (struct engine_item){
+            .version = {group->store->epoch, slot->record->sequence},
+            .expires_ms = slot->record->expires_ms,
+            .meta = record_meta(slot->record),
+            .value = record_value(slot->record),
+        };
+    uint64_t sequence = write->base.version.sequence;
+    write->current = (struct store_current){sequence != 0, sequence};
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
 static enum status find_current(struct group *group, const struct engine_operation *operation,
                                 bool exact, struct group_write *write)
 {
     const struct group_key *slot = key_slot(group, write->hash, operation->key);
     if (slot->generation == group->generation) {
-        write->current = (struct store_current){slot->sequence != 0, slot->sequence};
+        bool present = slot->record != NULL;
+        write->current = (struct store_current){present, present ? slot->record->sequence : 0};
         return STATUS_OK;
     }
     return store_current(group->store, write->hash, operation->key, group->now_ms, exact,
@@ -95,6 +119,30 @@ static bool conditions_hold(const struct engine_operation *operation, struct eng
     return true;
 }
 
+/* Sets the new number of an addition. False: there is none. */
+static bool add(struct engine_operation *operation, const struct group_write *write)
+{
+    int64_t number = 0;
+    bool is_number = !write->current.present || number_read(write->base.value, &number);
+    return is_number && !__builtin_add_overflow(number, operation->by, &operation->number);
+}
+
+static enum status judge_one(struct group *group, struct engine_operation *operation, bool exact,
+                             struct group_write *write)
+{
+    enum status status = operation->type == ENGINE_ADD
+                             ? find_base(group, operation, write)
+                             : find_current(group, operation, exact, write);
+    if (status != STATUS_OK)
+        return status;
+    uint64_t current = write->current.sequence;
+    operation->version = (struct engine_version){current != 0 ? group->store->epoch : 0, current};
+    if (!conditions_hold(operation, operation->version))
+        return STATUS_CONFLICT;
+    return operation->type == ENGINE_ADD && !add(operation, write) ? STATUS_NOT_A_NUMBER
+                                                                   : STATUS_OK;
+}
+
 /* Judges every operation, so that a refusal can name each one that failed. */
 static enum status judge(struct group *group, struct group_request *request)
 {
@@ -102,32 +150,48 @@ static enum status judge(struct group *group, struct group_request *request)
     bool exact = tells_current(request);
     for (uint32_t i = 0; i < request->count; i++) {
         struct engine_operation *operation = &request->operations[i];
-        enum status found = find_current(group, operation, exact, &request->writes[i]);
-        if (found != STATUS_OK)
-            return found;
-        uint64_t current = request->writes[i].current.sequence;
-        operation->version =
-            (struct engine_version){current != 0 ? group->store->epoch : 0, current};
-        bool holds = conditions_hold(operation, operation->version);
-        operation->outcome = holds ? ENGINE_CHECKED : ENGINE_FAILED;
-        if (!holds)
-            status = STATUS_CONFLICT;
+        enum status judged = judge_one(group, operation, exact, &request->writes[i]);
+        operation->outcome = judged == STATUS_OK ? ENGINE_CHECKED : ENGINE_FAILED;
+        if (judged != STATUS_OK && judged != STATUS_CONFLICT && judged != STATUS_NOT_A_NUMBER)
+            return judged;
+        if (judged != STATUS_OK && status != STATUS_CONFLICT)
+            status = judged;
     }
     return status;
 }
 
 /* ---- building ---- */
 
+static bool writes_value(const struct engine_operation *operation)
+{
+    return operation->type == ENGINE_PUT || operation->type == ENGINE_ADD;
+}
+
 static bool writes_something(const struct engine_operation *operation,
                              const struct group_write *write)
 {
-    return operation->type == ENGINE_PUT ||
-           (operation->type == ENGINE_DELETE && write->current.present);
+    return writes_value(operation) || (operation->type == ENGINE_DELETE && write->current.present);
 }
 
 static bool is_new_key(const struct engine_operation *operation, const struct group_write *write)
 {
-    return operation->type == ENGINE_PUT && !write->current.present;
+    return writes_value(operation) && !write->current.present;
+}
+
+static struct record *lay_sum(struct memtable *memtable, const struct engine_operation *operation,
+                              const struct engine_item *base)
+{
+    char text[NUMBER_BYTES_MAX];
+    size_t size = number_write(operation->number, text);
+    struct record *sum =
+        memtable_cut(memtable, record_size(operation->key.size, base->meta.size, size));
+    if (sum == NULL)
+        return NULL;
+    record_init(sum, RECORD_PUT, operation->key, base->meta);
+    sum->expires_ms = base->expires_ms;
+    memcpy(sum->data + sum->key_bytes + sum->meta_bytes, text, size);
+    record_seal_value(sum, (uint32_t)size);
+    return sum;
 }
 
 static struct record *lay_record(struct group *group, const struct engine_operation *operation,
@@ -142,6 +206,8 @@ static struct record *lay_record(struct group *group, const struct engine_operat
         }
         return tombstone;
     }
+    if (operation->type == ENGINE_ADD)
+        return lay_sum(memtable, operation, &write->base);
     struct record *draft = &write->value->record;
     if (value_is_large(draft))
         return draft;
@@ -205,7 +271,7 @@ static void add_piece(struct group *group, struct record *record)
 static enum engine_outcome outcome_of(const struct engine_operation *operation,
                                       const struct group_write *write)
 {
-    if (operation->type == ENGINE_PUT)
+    if (writes_value(operation))
         return write->current.present ? ENGINE_REPLACED : ENGINE_CREATED;
     if (operation->type == ENGINE_DELETE)
         return write->current.present ? ENGINE_DELETED : ENGINE_ABSENT;
@@ -224,7 +290,7 @@ static void build(struct group *group, struct engine_operation *operation,
     add_piece(group, write->record);
     /* Also a put may be dead: one that had expired on arrival. */
     bool is_live = record_is_live(write->record, group->now_ms);
-    remember(group, write->hash, operation->key, is_live ? sequence : 0);
+    remember(group, write->hash, operation->key, is_live ? write->record : NULL);
 }
 
 static enum status admit(struct group *group, struct group_request *request)
@@ -232,6 +298,8 @@ static enum status admit(struct group *group, struct group_request *request)
     enum status status = judge(group, request);
     if (status == STATUS_OK)
         status = make_room(group, request);
+    for (uint32_t i = 0; i < request->count; i++)
+        engine_item_done(&request->writes[i].base);
     if (status != STATUS_OK)
         return status;
     for (uint32_t i = 0; i < request->count; i++)

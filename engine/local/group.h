@@ -21,10 +21,11 @@ enum {
 /* What the writer prepared for one operation, in its own thread. */
 struct group_write {
     uint64_t hash;
-    struct entry *spare;   /* put: NULL once it is in use */
+    struct entry *spare;   /* put, add: NULL once it is in use */
     struct value *value;   /* put: sealed but for its head */
     struct record *record; /* set by the group: where the version stands; NULL: nothing to write */
     struct store_current current; /* set by the group: the key's version before */
+    struct engine_item base;      /* add, while it is judged and built: the same version; or zero */
 };
 
 struct group_request {

@@ -2,6 +2,7 @@
 /* The face's calls, handed to the parts. Until recovery has ended every call answers LOADING. */
 #include "local.h"
 
+#include "../number.h"
 #include "figures.h"
 #include "kill_disk.h"
 #include "local_parts.h"
@@ -116,12 +117,25 @@ static void local_value_close(struct engine *engine, struct engine_value *value)
     value_close(value_of_face(value));
 }
 
-static bool has_put(const struct engine_operation *operations, uint32_t count)
+static bool grows(const struct engine_operation *operations, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        if (operations[i].type == ENGINE_PUT)
+        if (operations[i].type == ENGINE_PUT || operations[i].type == ENGINE_ADD)
             return true;
     return false;
+}
+
+/* A put had to ask for its room before; an addition asks here. */
+static enum status has_memory(struct local *local, const struct engine_operation *operations,
+                              uint32_t count)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (operations[i].type == ENGINE_ADD)
+            bytes += record_size(operations[i].key.size, 0, NUMBER_BYTES_MAX);
+    bool is_full =
+        bytes > 0 && budget_used(&local->store.budget) + bytes > local->store.budget.limit;
+    return is_full ? refuse_memory(local, bytes) : STATUS_OK;
 }
 
 /* A full disk stops growth only: deletes go on in the room that puts had to leave. */
@@ -133,8 +147,10 @@ static enum status local_commit(struct engine *engine, struct engine_operation *
     if (status != STATUS_OK)
         return status;
     status = writable(local);
-    if (status == STATUS_NO_SPACE && !has_put(operations, count))
+    if (status == STATUS_NO_SPACE && !grows(operations, count))
         status = STATUS_OK;
+    if (status == STATUS_OK)
+        status = has_memory(local, operations, count);
     if (status == STATUS_OK)
         status = commit_submit(local->commit, operations, count, context);
     if (status == STATUS_BUSY && maintenance_writable(local->maintenance) == STATUS_NO_SPACE)

@@ -155,6 +155,20 @@ enum status store_get(struct store *store, struct bytes key, bool with_value,
     return status;
 }
 
+enum status store_get_short(struct store *store, struct bytes key, uint64_t value_bytes_max,
+                            struct engine_item *out_item)
+{
+    struct engine_item item;
+    enum status status = store_get(store, key, false, &item);
+    if (status != STATUS_OK || item.value.size > value_bytes_max) {
+        if (status == STATUS_OK)
+            *out_item = item;
+        return status;
+    }
+    engine_item_done(&item);
+    return store_get(store, key, true, out_item);
+}
+
 void store_touch(struct store *store, uint64_t hash, struct bytes key)
 {
     struct found found;

@@ -4,7 +4,7 @@
  * entries' places name. Commit and recovery apply records here; dump and compaction move places;
  * readers find versions without waiting.
  *
- * Threads: store_get, store_touch: any. store_current, store_apply, store_freeze_if_full: the commit
+ * Threads: store_get, store_get_short, store_touch: any. store_current, store_apply, store_freeze_if_full: the commit
  * leader, or recovery before there is one. store_load, store_join_tables,
  * store_leave_tables: dump, compaction, recovery.
  */
@@ -59,6 +59,10 @@ void store_done(struct store *store); /* zero and half-built stores too */
 /* NOT_FOUND, CORRUPT, NO_MEMORY. Never waits for anyone but the disk. */
 MUST_CHECK enum status store_get(struct store *store, struct bytes key, bool with_value,
                                  struct engine_item *out_item);
+
+/* The same; a value of more than `value_bytes_max` is left out, as from engine_head(). */
+MUST_CHECK enum status store_get_short(struct store *store, struct bytes key,
+                                       uint64_t value_bytes_max, struct engine_item *out_item);
 
 /* Reads the key's newest version for nothing but having its page in memory afterwards. */
 void store_touch(struct store *store, uint64_t hash, struct bytes key);

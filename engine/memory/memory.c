@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "../number.h"
 #include "../random.h"
 
 enum { TREE_NODE_BYTES = 64 }; /* what the tree itself takes per key, about */
@@ -115,24 +116,17 @@ static bool key_is_valid(const struct memory_engine *engine, struct bytes key)
     return key.size > 0 && key.size <= engine->face.limits.key_bytes_max;
 }
 
-static enum status value_open(struct engine *face, struct bytes key, struct bytes meta,
-                              size_t capacity, struct engine_value **out_value)
+/* A version with one reference, the caller's. NULL: no memory. */
+static struct version *version_make(struct memory_engine *engine, struct bytes key,
+                                    struct bytes meta, size_t capacity)
 {
-    struct memory_engine *engine = of_face(face);
-    enum status injected = inject_next(engine->inject, INJECT_VALUE_OPEN);
-    if (injected != STATUS_OK)
-        return injected;
-    if (!key_is_valid(engine, key) || meta.size > face->limits.meta_bytes_max)
-        return STATUS_INVALID;
-    if (capacity > face->limits.value_bytes_max)
-        return STATUS_TOO_LARGE;
     size_t bytes = version_bytes(key.size, meta.size, capacity);
     if (!charge(engine, bytes))
-        return STATUS_NO_MEMORY;
+        return NULL;
     struct version *version = malloc(bytes);
     if (version == NULL) {
         uncharge(engine, bytes);
-        return STATUS_NO_MEMORY;
+        return NULL;
     }
     *version = (struct version){
         .engine = engine,
@@ -144,6 +138,23 @@ static enum status value_open(struct engine *face, struct bytes key, struct byte
     memcpy(version->data, key.data, key.size);
     if (meta.size > 0)
         memcpy(version->data + key.size, meta.data, meta.size);
+    return version;
+}
+
+static enum status value_open(struct engine *face, struct bytes key, struct bytes meta,
+                              size_t capacity, struct engine_value **out_value)
+{
+    struct memory_engine *engine = of_face(face);
+    enum status injected = inject_next(engine->inject, INJECT_VALUE_OPEN);
+    if (injected != STATUS_OK)
+        return injected;
+    if (!key_is_valid(engine, key) || meta.size > face->limits.meta_bytes_max)
+        return STATUS_INVALID;
+    if (capacity > face->limits.value_bytes_max)
+        return STATUS_TOO_LARGE;
+    struct version *version = version_make(engine, key, meta, capacity);
+    if (version == NULL)
+        return STATUS_NO_MEMORY;
     *out_value = &version->face;
     return STATUS_OK;
 }
@@ -222,6 +233,17 @@ static enum status check(const struct memory_engine *engine,
     return count > 1 ? check_distinct(operations, count) : STATUS_OK;
 }
 
+/* Sets the new number of an addition to `version`, NULL: the key is absent. False: there is none. */
+static bool add(struct engine_operation *operation, const struct version *version)
+{
+    int64_t number = 0;
+    struct bytes text = {NULL, 0};
+    if (version != NULL)
+        text = (struct bytes){version->face.data, version->face.size};
+    return (version == NULL || number_read(text, &number)) &&
+           !__builtin_add_overflow(number, operation->by, &operation->number);
+}
+
 static bool conditions_hold(const struct engine_operation *operation)
 {
     for (uint32_t i = 0; i < operation->condition_count; i++)
@@ -237,10 +259,15 @@ static enum status judge_locked(struct memory_engine *engine, struct engine_oper
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < count; i++) {
         struct engine_operation *operation = &operations[i];
-        operation->version = version_of(engine, find_locked(engine, operation->key));
-        operation->outcome = conditions_hold(operation) ? ENGINE_CHECKED : ENGINE_FAILED;
-        if (operation->outcome == ENGINE_FAILED)
+        const struct version *version = find_locked(engine, operation->key);
+        operation->version = version_of(engine, version);
+        operation->outcome = ENGINE_FAILED;
+        if (!conditions_hold(operation))
             status = STATUS_CONFLICT;
+        else if (operation->type != ENGINE_ADD || add(operation, version))
+            operation->outcome = ENGINE_CHECKED;
+        else if (status == STATUS_OK)
+            status = STATUS_NOT_A_NUMBER;
     }
     return status;
 }
@@ -265,7 +292,6 @@ static void put_locked(struct memory_engine *engine, struct engine_operation *op
     engine->keys++;
     version->sequence = ++engine->sequence;
     version->modified_ms = now_ms;
-    version->expires_ms = operation->expires_ms;
     operation->value = NULL;
     operation->outcome = operation->version.sequence == 0 ? ENGINE_CREATED : ENGINE_REPLACED;
     operation->version = version_of(engine, version);
@@ -291,28 +317,68 @@ static void delete_locked(struct memory_engine *engine, struct engine_operation 
     stats_add(engine->stats, STATS_accepted, operation->key.size);
 }
 
-static void take_places_back_locked(struct memory_engine *engine,
-                                    const struct engine_operation *operations, uint32_t count)
+static bool writes_value(const struct engine_operation *operation)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (operations[i].type != ENGINE_PUT)
-            continue;
-        struct version **node = tfind(&operations[i].key, &engine->tree, compare_keys);
-        if (*node == of_value(operations[i].value))
-            tdelete(&operations[i].key, &engine->tree, compare_keys);
+    return operation->type == ENGINE_PUT || operation->type == ENGINE_ADD;
+}
+
+/* What an addition puts. */
+static enum status make_sum_locked(struct memory_engine *engine, struct engine_operation *operation)
+{
+    struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
+    const struct version *base = operation->version.sequence != 0 ? *node : NULL;
+    struct bytes meta = {NULL, 0};
+    char text[NUMBER_BYTES_MAX];
+    size_t size = number_write(operation->number, text);
+    if (base != NULL)
+        meta = (struct bytes){base->data + base->key.size, base->meta_bytes};
+    struct version *sum = version_make(engine, operation->key, meta, size);
+    if (sum == NULL)
+        return STATUS_NO_MEMORY;
+    memcpy(sum->face.data, text, size);
+    sum->face.size = size;
+    sum->expires_ms = base != NULL ? base->expires_ms : 0;
+    operation->value = &sum->face;
+    return STATUS_OK;
+}
+
+/* Takes the key's place back from a version that was not applied. */
+static void take_place_back_locked(struct memory_engine *engine, struct engine_operation *operation)
+{
+    struct version *version = of_value(operation->value);
+    struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
+    if (node != NULL && *node == version)
+        tdelete(&operation->key, &engine->tree, compare_keys);
+    if (operation->type == ENGINE_ADD) {
+        unref(version);
+        operation->value = NULL;
     }
 }
 
-/* A place in the tree for every put, so that nothing can fail once the first one is applied. */
+/* A place in the tree for what is put, so that nothing can fail once the first one is applied. */
+static enum status make_place_locked(struct memory_engine *engine,
+                                     struct engine_operation *operation)
+{
+    if (operation->type == ENGINE_ADD && make_sum_locked(engine, operation) != STATUS_OK)
+        return STATUS_NO_MEMORY;
+    if (operation->type == ENGINE_PUT)
+        of_value(operation->value)->expires_ms = operation->expires_ms;
+    if (tsearch(of_value(operation->value), &engine->tree, compare_keys) != NULL)
+        return STATUS_OK;
+    take_place_back_locked(engine, operation);
+    return STATUS_NO_MEMORY;
+}
+
 static enum status make_places_locked(struct memory_engine *engine,
-                                      const struct engine_operation *operations, uint32_t count)
+                                      struct engine_operation *operations, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (operations[i].type == ENGINE_PUT &&
-            tsearch(of_value(operations[i].value), &engine->tree, compare_keys) == NULL) {
-            take_places_back_locked(engine, operations, i);
-            return STATUS_NO_MEMORY;
-        }
+        if (!writes_value(&operations[i]) || make_place_locked(engine, &operations[i]) == STATUS_OK)
+            continue;
+        while (i-- > 0)
+            if (writes_value(&operations[i]))
+                take_place_back_locked(engine, &operations[i]);
+        return STATUS_NO_MEMORY;
     }
     return STATUS_OK;
 }
@@ -327,7 +393,7 @@ static enum status apply_locked(struct memory_engine *engine, struct engine_oper
         return status;
     int64_t now_ms = engine->time->wall_ms(engine->time);
     for (uint32_t i = 0; i < count; i++) {
-        if (operations[i].type == ENGINE_PUT)
+        if (writes_value(&operations[i]))
             put_locked(engine, &operations[i], now_ms);
         if (operations[i].type == ENGINE_DELETE)
             delete_locked(engine, &operations[i]);

@@ -49,8 +49,9 @@ static void prepare(struct fixture *fixture, struct member *member)
     if (member->operation.type == ENGINE_PUT) {
         member->write.value = value_of_face(member->operation.value);
         value_seal(member->write.value, member->operation.expires_ms);
-        member->write.spare = entry_pool_take(store->entries, member->operation.key);
     }
+    if (member->operation.type == ENGINE_PUT || member->operation.type == ENGINE_ADD)
+        member->write.spare = entry_pool_take(store->entries, member->operation.key);
     member->request = (struct group_request){
         .operations = &member->operation, .writes = &member->write, .count = 1, .bytes = 1000};
 }
@@ -65,6 +66,11 @@ static struct member put(struct fixture *fixture, const char *key, const char *v
 static struct member delete (const char *key)
 {
     return (struct member){.operation = {.type = ENGINE_DELETE, .key = bytes_of(key)}};
+}
+
+static struct member add(const char *key, int64_t by)
+{
+    return (struct member){.operation = {.type = ENGINE_ADD, .key = bytes_of(key), .by = by}};
 }
 
 static struct member check_only(const char *key)
@@ -132,6 +138,63 @@ static void sees_what_earlier_members_did(void **state)
     assert_true(parts_has(&fixture.parts, "a", "4"));
     assert_int_equal(store_sequence(&fixture.parts.store), 4);
     assert_int_equal(fixture.parts.store.keys, 1);
+    end(&fixture);
+}
+
+static void additions_count_on_from_earlier_members(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    struct member before[] = {put(&fixture, "b", "4")};
+    RUN(&fixture, before);
+    struct member members[] = {
+        add("a", 1),
+        add("a", 1),
+        put(&fixture, "a", "7"),
+        add("a", 1),
+        add("b", -5),
+        add("b", INT64_MIN),
+        delete ("a"),
+        add("a", INT64_MIN),
+        add("b", 3),
+        put(&fixture, "b", "x"),
+        add("b", 1),
+    };
+    RUN(&fixture, members);
+    check_member(&members[0], STATUS_OK, ENGINE_CREATED, 2);
+    check_member(&members[1], STATUS_OK, ENGINE_REPLACED, 3);
+    check_member(&members[3], STATUS_OK, ENGINE_REPLACED, 5);
+    check_member(&members[4], STATUS_OK, ENGINE_REPLACED, 6);
+    check_member(&members[5], STATUS_NOT_A_NUMBER, ENGINE_FAILED, 6);
+    check_member(&members[7], STATUS_OK, ENGINE_CREATED, 8);
+    check_member(&members[8], STATUS_OK, ENGINE_REPLACED, 9);
+    check_member(&members[10], STATUS_NOT_A_NUMBER, ENGINE_FAILED, 10);
+    const struct {
+        int member;
+        int64_t number;
+    } numbers[] = {{0, 1}, {1, 2}, {3, 8}, {4, -1}, {7, INT64_MIN}, {8, 2}};
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        assert_int_equal(members[numbers[i].member].operation.number, numbers[i].number);
+    assert_true(parts_has(&fixture.parts, "a", "-9223372036854775808"));
+    assert_true(parts_has(&fixture.parts, "b", "x"));
+    end(&fixture);
+}
+
+static void an_addition_to_what_a_failed_write_held_counts_on_from_before(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    struct member before[] = {add("a", 5)};
+    RUN(&fixture, before);
+    held_disk_fail(HELD_SYNC, STATUS_IO);
+    struct member members[] = {add("a", 1), add("a", 1), add("fresh", 1)};
+    RUN(&fixture, members);
+    for (size_t i = 0; i < COUNT_OF(members); i++)
+        assert_int_equal(members[i].request.status, STATUS_UNKNOWN);
+    assert_true(parts_has(&fixture.parts, "a", "5"));
+    assert_int_equal(parts_version(&fixture.parts, "fresh"), 0);
     end(&fixture);
 }
 
@@ -240,6 +303,9 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         TEST("sees what earlier members did", sees_what_earlier_members_did),
+        TEST("additions count on from earlier members", additions_count_on_from_earlier_members),
+        TEST("an addition to what a failed write held counts on from before",
+             an_addition_to_what_a_failed_write_held_counts_on_from_before),
         TEST("a group is one frame and one sync", a_group_is_one_frame_and_one_sync),
         TEST("what changes nothing writes nothing", what_changes_nothing_writes_nothing),
         TEST("a value dead on arrival is absent to the group",

@@ -236,6 +236,28 @@ static void a_batch_is_applied_whole_or_not_at_all(void **state)
     end(&fixture);
 }
 
+static void an_addition_is_applied_or_refused(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, 0);
+    for (int64_t by = 1; by >= -1; by -= 2) { /* from absent to 1, from 1 to 0 */
+        struct engine_operation addition = {.type = ENGINE_ADD, .key = bytes_of("n"), .by = by};
+        size_t at = 0;
+        enum status status = STATUS_NO_MEMORY;
+        for (; status != STATUS_OK; at++) {
+            arm(at);
+            status = commit(&fixture, &addition, 1);
+            bool some_failed = disarm();
+            assert_true(status == STATUS_OK || (status == STATUS_NO_MEMORY && some_failed));
+            local_housekeep(fixture.engine);
+        }
+        assert_int_equal(addition.number, by > 0);
+        assert_true(by > 0 || at > 4); /* writer and leader both looked, and then copied */
+    }
+    end(&fixture);
+}
+
 /* New keys until every shard has grown: wherever memory ends, the index goes on working. */
 static void an_index_that_cannot_grow_refuses_new_keys(void **state)
 {
@@ -335,6 +357,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         TEST("puts of all sizes are applied or refused", puts_of_all_sizes_are_applied_or_refused),
         TEST("a batch is applied whole or not at all", a_batch_is_applied_whole_or_not_at_all),
+        TEST("an addition is applied or refused", an_addition_is_applied_or_refused),
         TEST("an index that cannot grow refuses new keys",
              an_index_that_cannot_grow_refuses_new_keys),
         TEST("a read without memory says so", a_read_without_memory_says_so),
