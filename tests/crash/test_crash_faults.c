@@ -98,16 +98,16 @@ static enum status commit(const struct fault_case *fault_case, struct trial *tri
 {
     struct model_commit wanted = model_make_commit(&trial->random, VALUE_BYTES);
     struct model_state before = trial->model.states[trial->answered], after;
-    bool allowed = model_predict(&before, &wanted, trial->time.source.wall_ms(&trial->time.source),
-                                 &after) == STATUS_OK;
+    enum status predicted =
+        model_predict(&before, &wanted, trial->time.source.wall_ms(&trial->time.source), &after);
+    bool allowed = predicted == STATUS_OK;
     bool writes = allowed && after.sequence != before.sequence;
     const char *wrong;
     enum status status = model_run(trial->engine, &wanted, &before, allowed ? &after : NULL,
                                    trial->epoch, trial_deadline_ns(trial), &wrong);
     if (wrong != NULL)
         broken(fault_case, wrong);
-    if (!is_not_applied(status) && status != STATUS_UNKNOWN &&
-        status != (allowed ? STATUS_OK : STATUS_CONFLICT))
+    if (!is_not_applied(status) && status != STATUS_UNKNOWN && status != predicted)
         broken(fault_case, status_text(status));
     if (writes && (status == STATUS_OK || status == STATUS_UNKNOWN)) {
         trial->model.count = trial->answered + 1; /* an older one that was not settled is gone */

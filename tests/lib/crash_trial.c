@@ -406,7 +406,8 @@ void trial_commit(struct trial *trial, const struct model_commit *commit)
 {
     const struct model_state *before = model_newest(&trial->model);
     struct model_state after;
-    bool allowed = model_predict(before, commit, wall_ms(trial), &after) == STATUS_OK;
+    enum status predicted = model_predict(before, commit, wall_ms(trial), &after);
+    bool allowed = predicted == STATUS_OK;
     bool writes = allowed && after.sequence != before->sequence;
     if (writes) {
         model_add(&trial->model, after);
@@ -418,7 +419,7 @@ void trial_commit(struct trial *trial, const struct model_commit *commit)
                                    trial->epoch, trial_deadline_ns(trial), &wrong);
     if (wrong != NULL)
         broken(trial, "life", wrong);
-    if (status != (allowed ? STATUS_OK : STATUS_CONFLICT))
+    if (status != predicted)
         broken(trial, "life", status_text(status));
     if (writes)
         trial->answered++;

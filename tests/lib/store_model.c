@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../engine/number.h"
+
 enum { META_BYTES_MAX = 40 };
 
 uint64_t model_random(uint64_t *random)
@@ -92,8 +94,8 @@ struct model model_copy(const struct model *model)
 
 static struct model_operation make_operation(uint64_t *random, size_t key, uint32_t value_bytes_max)
 {
-    static const enum engine_operation_type types[] = {ENGINE_PUT,    ENGINE_PUT,    ENGINE_PUT,
-                                                       ENGINE_DELETE, ENGINE_DELETE, ENGINE_CHECK};
+    static const enum engine_operation_type types[] = {
+        ENGINE_PUT, ENGINE_PUT, ENGINE_PUT, ENGINE_DELETE, ENGINE_DELETE, ENGINE_CHECK, ENGINE_ADD};
     static const enum model_condition conditions[] = {
         MODEL_NONE,   MODEL_NONE,    MODEL_NONE,    MODEL_NONE,    MODEL_NONE, MODEL_NONE,
         MODEL_ABSENT, MODEL_PRESENT, MODEL_CURRENT, MODEL_CURRENT, MODEL_STALE};
@@ -101,6 +103,7 @@ static struct model_operation make_operation(uint64_t *random, size_t key, uint3
         .type = types[below(random, COUNT_OF(types))],
         .key = key,
         .condition = conditions[below(random, COUNT_OF(conditions))],
+        .by = (int64_t)below(random, 2001) - 1000,
         .seed = model_random(random),
         .value_bytes = value_bytes_max / 2 + (uint32_t)below(random, value_bytes_max / 2),
         .meta_bytes = (uint32_t)below(random, META_BYTES_MAX),
@@ -135,26 +138,50 @@ static bool condition_holds(enum model_condition condition, const struct model_v
     abort();
 }
 
+static bool can_add(const struct model_version *version)
+{
+    return version->sequence == 0 || version->is_number;
+}
+
+/* What an operation that may makes of its key. */
+static void apply(const struct model_operation *operation, int64_t now_ms,
+                  struct model_version *version, uint64_t *sequence)
+{
+    if (operation->type == ENGINE_PUT)
+        *version = (struct model_version){.sequence = ++*sequence,
+                                          .seed = operation->seed,
+                                          .value_bytes = operation->value_bytes,
+                                          .meta_bytes = operation->meta_bytes,
+                                          .modified_ms = now_ms};
+    if (operation->type == ENGINE_DELETE && version->sequence != 0) {
+        *version = (struct model_version){0};
+        ++*sequence;
+    }
+    if (operation->type == ENGINE_ADD) {
+        version->sequence = ++*sequence;
+        version->modified_ms = now_ms;
+        version->is_number = true;
+        version->number += operation->by;
+    }
+}
+
 enum status model_predict(const struct model_state *state, const struct model_commit *commit,
                           int64_t now_ms, struct model_state *out_state)
 {
     struct model_state after = *state;
+    enum status status = STATUS_OK;
     for (uint32_t i = 0; i < commit->count; i++) {
         const struct model_operation *operation = &commit->operations[i];
         struct model_version *version = &after.keys[operation->key];
         if (!condition_holds(operation->condition, version))
             return STATUS_CONFLICT;
-        if (operation->type == ENGINE_PUT)
-            *version =
-                (struct model_version){++after.sequence, operation->seed, operation->value_bytes,
-                                       operation->meta_bytes, now_ms};
-        if (operation->type == ENGINE_DELETE && version->sequence != 0) {
-            *version = (struct model_version){0};
-            after.sequence++;
-        }
+        if (operation->type == ENGINE_ADD && !can_add(version))
+            status = STATUS_NOT_A_NUMBER;
+        apply(operation, now_ms, version, &after.sequence);
     }
-    *out_state = after;
-    return STATUS_OK;
+    if (status == STATUS_OK)
+        *out_state = after;
+    return status;
 }
 
 /* ---- running ---- */
@@ -194,7 +221,8 @@ static enum status prepare(struct engine *engine, const struct model_commit *com
         const struct model_operation *wanted = &commit->operations[i];
         struct engine_operation *operation = &prepared->operations[i];
         *operation = (struct engine_operation){.type = wanted->type,
-                                               .key = key_bytes(wanted->key, prepared->keys[i])};
+                                               .key = key_bytes(wanted->key, prepared->keys[i]),
+                                               .by = wanted->by};
         prepare_condition(prepared, i, wanted->condition,
                           (struct engine_version){epoch, before->keys[wanted->key].sequence});
         if (wanted->type != ENGINE_PUT)
@@ -213,7 +241,7 @@ static enum status prepare(struct engine *engine, const struct model_commit *com
 
 static enum engine_outcome expected_outcome(enum engine_operation_type type, bool was_there)
 {
-    if (type == ENGINE_PUT)
+    if (type == ENGINE_PUT || type == ENGINE_ADD)
         return was_there ? ENGINE_REPLACED : ENGINE_CREATED;
     if (type == ENGINE_DELETE)
         return was_there ? ENGINE_DELETED : ENGINE_ABSENT;
@@ -227,7 +255,8 @@ static const char *compare_answers(const struct model_commit *commit,
     uint64_t sequence = before->sequence;
     for (uint32_t i = 0; i < commit->count; i++) {
         const struct engine_operation *operation = &prepared->operations[i];
-        uint64_t current = before->keys[commit->operations[i].key].sequence;
+        const struct model_version *base = &before->keys[commit->operations[i].key];
+        uint64_t current = base->sequence;
         enum engine_outcome outcome = expected_outcome(operation->type, current != 0);
         bool writes = outcome != ENGINE_ABSENT && outcome != ENGINE_CHECKED;
         uint64_t version = writes ? ++sequence : current;
@@ -237,6 +266,8 @@ static const char *compare_answers(const struct model_commit *commit,
             return "a commit's version is wrong";
         if (version != 0 && operation->version.epoch != epoch)
             return "a commit's epoch is wrong";
+        if (operation->type == ENGINE_ADD && operation->number != base->number + operation->by)
+            return "an addition's number is wrong";
         if (operation->type == ENGINE_PUT && operation->value != NULL)
             return "a commit did not take over its value";
     }
@@ -251,8 +282,10 @@ static const char *compare_refusal(const struct model_commit *commit,
         const struct model_operation *wanted = &commit->operations[i];
         const struct model_version *current = &before->keys[wanted->key];
         bool failed = prepared->operations[i].outcome == ENGINE_FAILED;
-        if (failed == condition_holds(wanted->condition, current))
-            return "the wrong condition failed";
+        bool may = condition_holds(wanted->condition, current) &&
+                   (wanted->type != ENGINE_ADD || can_add(current));
+        if (failed == may)
+            return "the wrong operation failed";
         if (failed && prepared->operations[i].version.sequence != current->sequence)
             return "a refusal does not tell the current version";
     }
@@ -271,11 +304,11 @@ enum status model_run(struct engine *engine, const struct model_commit *commit,
     *out_wrong = NULL;
     if (status == STATUS_OK && after == NULL)
         *out_wrong = "a commit was applied against its conditions";
-    else if (status == STATUS_CONFLICT && after != NULL)
+    else if ((status == STATUS_CONFLICT || status == STATUS_NOT_A_NUMBER) && after != NULL)
         *out_wrong = "a commit was refused though its conditions hold";
     else if (status == STATUS_OK)
         *out_wrong = compare_answers(commit, &prepared, before, epoch);
-    else if (status == STATUS_CONFLICT)
+    else if (status == STATUS_CONFLICT || status == STATUS_NOT_A_NUMBER)
         *out_wrong = compare_refusal(commit, &prepared, before);
     for (uint32_t i = 0; i < commit->count; i++)
         engine_value_close(engine, prepared.operations[i].value);
@@ -283,6 +316,14 @@ enum status model_run(struct engine *engine, const struct model_commit *commit,
 }
 
 /* ---- comparing ---- */
+
+static bool has_value(struct bytes value, const struct model_version *version)
+{
+    char text[NUMBER_BYTES_MAX];
+    return version->is_number
+               ? bytes_equal(value, (struct bytes){text, number_write(version->number, text)})
+               : holds(value, version->value_bytes, version->seed);
+}
 
 static const char *compare_item(const struct engine_item *item, const struct model_version *version,
                                 uint64_t epoch, bool with_value)
@@ -295,9 +336,11 @@ static const char *compare_item(const struct engine_item *item, const struct mod
         return "a key has other times";
     if (!holds(item->meta, version->meta_bytes, ~version->seed))
         return "a key has other kept headers";
-    if (with_value && !holds(item->value, version->value_bytes, version->seed))
+    if (with_value && !has_value(item->value, version))
         return "a key has another value";
-    return item->value.size == version->value_bytes ? NULL : "a value has another size";
+    char text[NUMBER_BYTES_MAX];
+    size_t size = version->is_number ? number_write(version->number, text) : version->value_bytes;
+    return item->value.size == size ? NULL : "a value has another size";
 }
 
 static const char *compare_key(struct engine *engine, size_t key,

@@ -16,6 +16,8 @@ struct model_version {
     uint64_t seed;     /* of the bytes of value and meta */
     uint32_t value_bytes, meta_bytes;
     int64_t modified_ms;
+    bool is_number; /* the value is `number` as text instead */
+    int64_t number;
 };
 
 struct model_state {
@@ -29,6 +31,7 @@ struct model_operation {
     enum engine_operation_type type;
     size_t key;
     enum model_condition condition;
+    int64_t by;
     uint64_t seed;
     uint32_t value_bytes, meta_bytes;
 };
@@ -57,12 +60,12 @@ void model_add(struct model *model, struct model_state state);
 /* Some commit on the keys; its values together are between half and all of `value_bytes_max`. */
 struct model_commit model_make_commit(uint64_t *random, uint32_t value_bytes_max);
 
-/* What the commit makes of a state: OK or CONFLICT; `*out_state` is set on OK. */
+/* What the commit makes of a state: OK, CONFLICT or NOT_A_NUMBER; `*out_state` is set on OK. */
 enum status model_predict(const struct model_state *state, const struct model_commit *commit,
                           int64_t now_ms, struct model_state *out_state);
 
 /*
- * Runs it. On OK and CONFLICT the answers (outcome, version) are compared with those that `before`
+ * Runs it. On OK, CONFLICT and NOT_A_NUMBER the answers (outcome, version, number) are compared with those that `before`
  * and `after` (may be NULL) demand; NULL, or what is wrong with them.
  */
 enum status model_run(struct engine *engine, const struct model_commit *commit,
