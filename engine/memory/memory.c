@@ -350,7 +350,7 @@ static void take_place_back_locked(struct memory_engine *engine, struct engine_o
     if (node != NULL && *node == version)
         tdelete(&operation->key, &engine->tree, compare_keys);
     if (operation->type == ENGINE_ADD) {
-        unref(version);
+        version_unref(version);
         operation->value = NULL;
     }
 }
