@@ -308,7 +308,7 @@ static enum status make_key_room(struct table_cursor *cursor, size_t bytes)
 static enum status decode_key(struct table_cursor *cursor, const struct table_entry_header *header)
 {
     size_t bytes = (size_t)header->shared_bytes + header->suffix_bytes;
-    if (bytes == 0 || header->shared_bytes > cursor->entry.key.size)
+    if (bytes == 0 || bytes > UINT16_MAX || header->shared_bytes > cursor->entry.key.size)
         return STATUS_CORRUPT;
     enum status status = make_key_room(cursor, bytes);
     if (status != STATUS_OK)
@@ -321,7 +321,8 @@ static enum status decode_key(struct table_cursor *cursor, const struct table_en
 /* Whether a record of that key can stand where the entry says. */
 static bool is_possible(const struct table *table, const struct table_entry *entry)
 {
-    return entry->offset % FORMAT_RECORD_ALIGNMENT == 0 &&
+    return entry->type >= RECORD_PUT && entry->type <= RECORD_EXPIRE &&
+           entry->offset % FORMAT_RECORD_ALIGNMENT == 0 &&
            entry->record_bytes % FORMAT_RECORD_ALIGNMENT == 0 &&
            entry->record_bytes >= record_size(entry->key.size, 0, 0) &&
            entry->offset >= sizeof(struct table_header) && entry->offset <= table->records_end &&

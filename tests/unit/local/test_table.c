@@ -686,6 +686,88 @@ static void a_forged_index_harms_nobody(void **state)
     end(&bench);
 }
 
+/* The first entries of a table of two long keys; sealed again and read after each change. */
+static void check_impossible(struct bench *bench, struct image *image,
+                             const struct table_footer *footer, size_t entry,
+                             struct table_entry_header changed)
+{
+    unsigned char *place = image->bytes + footer->records_end + entry;
+    struct table_entry_header whole;
+    struct table *table;
+    struct table_cursor cursor;
+    memcpy(&whole, place, sizeof whole);
+    memcpy(place, &changed, sizeof changed);
+    reseal(image, footer);
+    put_image(bench->disk, name_1, image->bytes, image->identity.bytes);
+    assert_int_equal(table_open(bench->disk, table_file_uuid, &image->identity, &table, NULL),
+                     STATUS_OK);
+    table_cursor_init(&cursor, table);
+    assert_int_equal(entry == 0 ? STATUS_OK : table_cursor_next(&cursor), STATUS_OK);
+    assert_int_equal(table_cursor_next(&cursor), STATUS_CORRUPT);
+    table_cursor_done(&cursor);
+    table_close(table);
+    memcpy(place, &whole, sizeof whole);
+}
+
+static void an_entry_that_no_record_can_have_is_corrupt(void **state)
+{
+    (void)state;
+    enum { LONG_KEY = 60000, SECOND_KEY = 20000 };
+    char *first = malloc(LONG_KEY), *second = malloc(SECOND_KEY);
+    memset(first, 'a', LONG_KEY);
+    memset(second, 'b', SECOND_KEY);
+    struct table_row rows[] = {{.key = {first, LONG_KEY}, .sequence = 1},
+                               {.key = {second, SECOND_KEY}, .sequence = 2}};
+    struct bench bench = begin();
+    struct image image = take_image(bench.disk, 1, rows, 2);
+    struct table_footer footer;
+    memcpy(&footer, image.bytes + image.identity.bytes - sizeof footer, sizeof footer);
+    struct table_entry_header header, changed;
+    memcpy(&header, image.bytes + footer.records_end, sizeof header);
+    const uint32_t sizes[] = {0, sizeof(struct record) - 8, header.record_bytes + 1,
+                              UINT32_MAX - 7};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        changed = header;
+        changed.record_bytes = sizes[i];
+        check_impossible(&bench, &image, &footer, 0, changed);
+    }
+    for (uint64_t type = 0; type <= TABLE_ENTRY_TYPE_MASK; type++) {
+        changed = header;
+        changed.word = 1 | type << TABLE_ENTRY_TYPE_SHIFT;
+        if (type < RECORD_PUT || type > RECORD_EXPIRE)
+            check_impossible(&bench, &image, &footer, 0, changed);
+    }
+    changed = header;
+    changed.suffix_bytes = 0; /* no key */
+    check_impossible(&bench, &image, &footer, 0, changed);
+    size_t at = sizeof header + LONG_KEY;
+    memcpy(&header, image.bytes + footer.records_end + at, sizeof header);
+    header.shared_bytes = LONG_KEY; /* a key of 80000 bytes, where 65535 have room */
+    check_impossible(&bench, &image, &footer, at, header);
+    free(image.bytes);
+    free(first);
+    free(second);
+    end(&bench);
+}
+
+/* Memory is taken by that number when the store opens. */
+static void more_records_than_there_is_room_for_are_refused(void **state)
+{
+    (void)state;
+    struct table_row rows[SMALL];
+    char keys[SMALL][16];
+    small_rows(rows, keys);
+    struct bench bench = begin();
+    struct image image = take_image(bench.disk, 1, rows, SMALL);
+    struct table_footer footer;
+    memcpy(&footer, image.bytes + image.identity.bytes - sizeof footer, sizeof footer);
+    ((struct table_properties *)(image.bytes + footer.tail_offset))->records = UINT64_C(1) << 40;
+    reseal(&image, &footer);
+    check_refused(&bench, &image, STATUS_CORRUPT_LOG);
+    free(image.bytes);
+    end(&bench);
+}
+
 static void an_offset_that_is_no_record_is_corrupt(void **state)
 {
     (void)state;
@@ -778,6 +860,10 @@ int main(int argc, char **argv)
         TEST("strange tables are refused", strange_tables_are_refused),
         TEST("a missing table is named", a_missing_table_is_named),
         TEST("a forged index harms nobody", a_forged_index_harms_nobody),
+        TEST("an entry that no record can have is corrupt",
+             an_entry_that_no_record_can_have_is_corrupt),
+        TEST("more records than there is room for are refused",
+             more_records_than_there_is_room_for_are_refused),
         TEST("an offset that is no record is corrupt", an_offset_that_is_no_record_is_corrupt),
         TEST("a cut under the mapping harms only what is gone",
              a_cut_under_the_mapping_harms_only_what_is_gone),
