@@ -57,6 +57,16 @@ static enum status read_record(struct audit *audit)
 
 /* ---- its place among the others ---- */
 
+/* Who looks for a key goes by the blocks' first keys. */
+static void check_block_key(struct audit *audit)
+{
+    const struct table_cursor *cursor = &audit->cursor;
+    bool is_first = cursor->left + 1 == audit->table->blocks[cursor->block]->records;
+    if (is_first && !bytes_equal(table_block_key(audit->table, cursor->block), cursor->entry.key))
+        tell(audit, table_cursor_offset(cursor),
+             "the index block begins with another key than the top index says");
+}
+
 static void check_order(struct audit *audit)
 {
     const struct table_entry *entry = &audit->cursor.entry;
@@ -135,6 +145,7 @@ static enum status check_records(struct audit *audit)
         if (after_skip)
             audit->position = audit->cursor.entry.offset;
         after_skip = false;
+        check_block_key(audit);
         check_order(audit);
         count(audit);
         status = read_record(audit);

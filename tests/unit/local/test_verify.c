@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../../engine/local/checksum.h"
 #include "../../../engine/local/frame.h"
 #include "../../../engine/local/local.h"
 #include "../../../engine/local/manifest.h"
@@ -383,6 +384,39 @@ static void expect_contradiction(void (*change)(struct manifest *manifest), cons
         fail_msg("wanted '%s', found: %s", what, fixture.findings);
 }
 
+static struct table_identity resealed;
+
+static void list_resealed(struct manifest *manifest)
+{
+    for (uint64_t i = 0; i < manifest->table_count; i++)
+        if (manifest->tables[i].identity.id == resealed.id)
+            manifest->tables[i].identity = resealed;
+}
+
+/* Another first key of the first index block, with all checksums right. */
+static void finds_a_block_under_another_key(void **state)
+{
+    (void)state;
+    struct table_footer footer = footer_of(fixture.table);
+    unsigned char *tail = malloc(footer.tail_bytes);
+    read_at(fixture.table, footer.tail_offset, tail, footer.tail_bytes);
+    uint64_t last_key_bytes = ((struct table_properties *)tail)->last_key_bytes;
+    uint64_t at = sizeof(struct table_properties) + format_align(last_key_bytes, 8);
+    tail[at + sizeof(struct table_block_header)]--;
+    footer.tail_check = checksum64(tail, footer.tail_bytes, 0);
+    footer.check = checksum64(&footer, offsetof(struct table_footer, check), 0);
+    resealed = (struct table_identity){footer.id, size_of(fixture.table), footer.check};
+    int file = open_file(fixture.table);
+    assert_int_equal(pwrite(file, tail, footer.tail_bytes, (off_t)footer.tail_offset),
+                     footer.tail_bytes);
+    assert_int_equal(pwrite(file, &footer, sizeof footer, (off_t)(resealed.bytes - sizeof footer)),
+                     sizeof footer);
+    close(file);
+    free(tail);
+    rewrite_manifest(list_resealed);
+    expect_finding(fixture.table, footer.records_end, "begins with another key");
+}
+
 static void finds_contradictions(void **state)
 {
     (void)state;
@@ -433,6 +467,7 @@ int main(int argc, char **argv)
         STORE_TEST("files that do not count are counted, and left", counts_strays),
         STORE_TEST("damage to the journal is found", finds_journal_damage),
         STORE_TEST("a manifest that contradicts itself is found", finds_contradictions),
+        STORE_TEST("an index block under another key is found", finds_a_block_under_another_key),
         STORE_TEST("what is in use, or no store, is refused and not made", refuses),
     };
     return test_main(argc, argv, "verify", tests);
