@@ -62,6 +62,9 @@ static enum status replay_frame(struct replay *replay, const struct journal_fram
     uint64_t expected = replay->last_sequence + (mark ? 0 : 1);
     if (header->first_sequence != expected || (mark && header->last_sequence != expected))
         return STATUS_CORRUPT_LOG;
+    /* All before a LINK is durable when it is written: recovery goes by that. */
+    if ((header->flags & FRAME_LINK) != 0 && header->durable_sequence < header->last_sequence)
+        return STATUS_CORRUPT_LOG;
     if (!mark) {
         enum status status = replay_records(replay, frame);
         if (status != STATUS_OK)
@@ -195,8 +198,11 @@ static enum status replay_one(struct replay *replay, struct chain_segment *found
 enum status replay_run(struct replay *replay)
 {
     const struct manifest *manifest = replay->manifest;
-    replay->durable_sequence = manifest->durable_sequence;
     replay->last_sequence = manifest->flushed_sequence;
+    replay->durable_sequence = manifest->durable_sequence;
+    if (replay->durable_sequence <
+        manifest->flushed_sequence) /* what tables hold is durable, too */
+        replay->durable_sequence = manifest->flushed_sequence;
     enum status status = STATUS_OK;
     bool first = true;
     for (size_t i = 0; i < replay->chain->count && status == STATUS_OK; i++) {
