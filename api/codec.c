@@ -8,7 +8,13 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+#include "base64.h"
+#include "meta.h"
+#include "query.h"
+#include "target.h"
 
 static char *dump(const json_t *object, size_t flags, size_t *out_size)
 {
@@ -87,15 +93,15 @@ char *codec_discovery(const struct discovery *discovery, size_t *out_size)
     const struct engine_limits *limits = discovery->limits;
     json_t *object = json_pack(
         "{s:s, s:s, s:s?, s:{s:s, s:s, s:o}, s:{s:I, s:I, s:I, s:I},"
-        " s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s}}",
+        " s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}",
         "name", "keyrest", "version", discovery->version, "epoch", discovery->epoch, "engine",
         "scheme", limits->scheme, "durability", limits->durability, "capabilities",
         capabilities(limits->capabilities), "limits", "key_bytes_max",
         (json_int_t)limits->key_bytes_max, "value_bytes_max", (json_int_t)limits->value_bytes_max,
         "meta_bytes_max", (json_int_t)limits->meta_bytes_max, "condition_tags_max",
-        (json_int_t)discovery->condition_tags_max, "links", "keys", "/keys/{key}", "openapi",
-        "/openapi.yaml", "problems", "/problems/{code}", "metrics", "/metrics", "livez", "/livez",
-        "readyz", "/readyz", "compactions", "/admin/compactions");
+        (json_int_t)discovery->condition_tags_max, "links", "keys", "/keys/{key}", "list", "/keys",
+        "openapi", "/openapi.yaml", "problems", "/problems/{code}", "metrics", "/metrics", "livez",
+        "/livez", "readyz", "/readyz", "compactions", "/admin/compactions");
     return write_out(object, true, JSON_INDENT(2), out_size);
 }
 
@@ -156,4 +162,124 @@ char *codec_compactions(const struct engine_compaction *rows, size_t count, size
         ok = json_array_append_new(list, compaction(&rows[i])) == 0;
     json_t *object = json_pack("{s:o}", "compactions", list);
     return write_out(object, ok, JSON_COMPACT | JSON_REAL_PRECISION(SECONDS_DIGITS), out_size);
+}
+
+/* ---- listings ---- */
+
+static json_t *base64(struct bytes bytes)
+{
+    char *text = malloc(base64_text_bytes(bytes.size));
+    if (text == NULL)
+        return NULL;
+    json_t *value = json_stringn_nocheck(text, base64_write(bytes, text));
+    free(text);
+    return value;
+}
+
+/* As text under `name`, or as base64 under `base64_name` when it is no UTF-8. */
+static bool set_bytes(json_t *object, const char *name, const char *base64_name, struct bytes bytes)
+{
+    json_t *text = json_stringn(bytes.size > 0 ? bytes.data : "", bytes.size);
+    return text != NULL ? set(object, name, text) : set(object, base64_name, base64(bytes));
+}
+
+static bool set_href(json_t *object, struct bytes key)
+{
+    static const char path[] = "/keys/";
+    char *text = malloc(sizeof path + 3 * key.size);
+    if (text == NULL)
+        return false;
+    memcpy(text, path, sizeof path);
+    size_t size = sizeof path - 1 + target_write_key(key, text + sizeof path - 1);
+    bool ok = set(object, "href", json_stringn_nocheck(text, size));
+    free(text);
+    return ok;
+}
+
+static bool set_time(json_t *object, const char *name, int64_t ms)
+{
+    char text[TIME_BYTES];
+    if (ms == 0)
+        return set(object, name, json_null());
+    write_time(ms, text);
+    return set_text(object, name, text);
+}
+
+static bool set_etag(json_t *object, struct engine_version version)
+{
+    char text[ETAG_BYTES];
+    etag_write(version, text);
+    return set_text(object, "etag", text);
+}
+
+static bool set_content_type(json_t *object, struct bytes meta)
+{
+    enum meta_header header;
+    struct bytes value;
+    while (meta_next(&meta, &header, &value))
+        if (header == META_CONTENT_TYPE)
+            return set_bytes(object, "content_type", "content_type_base64", value);
+    return set_text(object, "content_type", "application/octet-stream");
+}
+
+static bool set_known(json_t *object, const struct engine_item *item, uint32_t fields)
+{
+    return ((fields & QUERY_ETAG) == 0 || set_etag(object, item->version)) &&
+           ((fields & QUERY_SIZE) == 0 || set_number(object, "size", item->value.size)) &&
+           ((fields & QUERY_CONTENT_TYPE) == 0 || set_content_type(object, item->meta)) &&
+           ((fields & QUERY_MODIFIED) == 0 || set_time(object, "modified", item->modified_ms)) &&
+           ((fields & QUERY_EXPIRES) == 0 || set_time(object, "expires", item->expires_ms)) &&
+           ((fields & QUERY_VALUE) == 0 || set_bytes(object, "value", "value_base64", item->value));
+}
+
+/* NULL: no memory. */
+static json_t *listed_object(const struct listed *listed, uint32_t fields)
+{
+    json_t *object = json_object();
+    bool damaged = listed->item.version.sequence == 0;
+    bool ok = set_bytes(object, "key", "key_base64", listed->key) && set_href(object, listed->key);
+    ok = ok && (damaged ? set_text(object, "error", "data-corrupt")
+                        : set_known(object, &listed->item, fields));
+    if (ok)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+char *codec_listed(const struct listed *listed, uint32_t fields, size_t *out_size)
+{
+    return write_out(listed_object(listed, fields), true, JSON_COMPACT, out_size);
+}
+
+char *codec_list_end(uint64_t count, size_t *out_size)
+{
+    return write_out(json_pack("{s:b, s:I}", "end", 1, "count", (json_int_t)count), true,
+                     JSON_COMPACT, out_size);
+}
+
+char *codec_deleted(uint64_t deleted, const char *next, size_t *out_size)
+{
+    return write_out(json_pack("{s:I, s:s*}", "deleted", (json_int_t)deleted, "next", next), true,
+                     JSON_COMPACT, out_size);
+}
+
+static bool append_prefix(json_t *prefixes, struct bytes prefix)
+{
+    json_t *text = json_stringn(prefix.data, prefix.size);
+    if (text == NULL)
+        text = json_pack("{s:o}", "base64", base64(prefix));
+    return json_array_append_new(prefixes, text) == 0;
+}
+
+char *codec_page(const struct page *page, size_t *out_size)
+{
+    json_t *object = json_object(), *items = json_array(), *prefixes = json_array();
+    bool ok = set(object, "items", items) & set(object, "prefixes", prefixes);
+    for (size_t i = 0; i < page->item_count && ok; i++)
+        ok = json_array_append_new(items, listed_object(&page->items[i], page->fields)) == 0;
+    for (size_t i = 0; i < page->prefix_count && ok; i++)
+        ok = append_prefix(prefixes, page->prefixes[i]);
+    if (page->next != NULL)
+        ok = ok && set_text(object, "next", page->next);
+    return write_out(object, ok, JSON_COMPACT, out_size);
 }

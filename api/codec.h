@@ -25,6 +25,31 @@ char *codec_discovery(const struct discovery *discovery, size_t *out_size);
 /* One compaction, with its `reason` if it failed. */
 char *codec_compaction(const struct engine_compaction *row, size_t *out_size);
 
+/* One key of a listing, as far as `fields` (query.h) ask. */
+struct listed {
+    struct bytes key;
+    struct engine_item item; /* zero: its record is damaged, only the key is known */
+};
+
+/* A page: bytes that are no UTF-8 become base64. `next` NULL: the end. */
+struct page {
+    const struct listed *items;
+    size_t item_count;
+    const struct bytes *prefixes;
+    size_t prefix_count;
+    uint32_t fields;
+    const char *next;
+};
+
+char *codec_page(const struct page *page, size_t *out_size);
+
+/* One object on a line of its own, and the last line of a whole list. */
+char *codec_listed(const struct listed *listed, uint32_t fields, size_t *out_size);
+char *codec_list_end(uint64_t count, size_t *out_size);
+
+/* {"deleted": N, "next": "..."}; `next` NULL: the end. */
+char *codec_deleted(uint64_t deleted, const char *next, size_t *out_size);
+
 /* {"compactions": [...]}, in the order given. */
 char *codec_compactions(const struct engine_compaction *rows, size_t count, size_t *out_size);
 

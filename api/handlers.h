@@ -10,6 +10,8 @@
 
 bool key_put_begin(struct api *api, struct exchange *exchange);
 
+void keys_list(struct api *api, struct exchange *exchange, struct response *out_response);
+void keys_delete(struct api *api, struct exchange *exchange, struct response *out_response);
 void key_get(struct api *api, struct exchange *exchange, struct response *out_response);
 void key_put(struct api *api, struct exchange *exchange, struct response *out_response);
 void key_delete(struct api *api, struct exchange *exchange, struct response *out_response);

@@ -232,7 +232,7 @@ methods_are_told_apart() {
     for method in GET PUT DELETE; do
         request "$method" /nowhere; expect_problem 404 route-not-found "$method /nowhere"
     done
-    request GET /keys
+    request GET /key
     expect_problem 404 route-not-found
     request GET /Keys/a
     expect_problem 404 route-not-found

@@ -31,7 +31,7 @@ static void an_unknown_path_is_404(void **state)
 {
     (void)state;
     static const char *const paths[] = {
-        "/keys",   "/key/a", "/livez/",      "/LIVEZ",    "//",    "/keys%2Fa",  "/livezz",
+        "/key",    "/key/a", "/livez/",      "/LIVEZ",    "//",    "/keys%2Fa",  "/livezz",
         "/metric", "/ttl/a", "/favicon.ico", "/problems", "/live", "/problems/", "/problems/x"};
     CLIENT client = client_open("memory:");
     for (size_t i = 0; i < COUNT_OF(paths); i++) {

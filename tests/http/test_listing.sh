@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Listing keys in pages and deleting them by prefix, as a client with curl sees it.
+. "$(dirname "$0")/../lib/http.sh"
+
+small=(--memtable-bytes 256KiB --reserve-bytes 0 --ballast-bytes 0 --compaction-interval-ms 1h)
+
+write() { # KEYS, one a line from stdin: each with 2 kB of value, over one connection
+    head -c 2000 /dev/zero >"$work/value"
+    sed "s|.*|url = \"$url/keys/&\"\nupload-file = \"$work/value\"\noutput = /dev/null|" |
+        curl --silent --fail --config - || complain "writes failed"
+}
+keys_of_page() { grep -oE '"key":"[^"]*"' "$work/body" | cut -d'"' -f4; }
+next_of_page() { sed -n 's/.*"next":"\([^"]*\)".*/\1/p' "$work/body"; }
+
+# Follows the Link headers; all keys are in $work/listed.
+list_all() { # PATH
+    local path=$1
+    : >"$work/listed"
+    while [ -n "$path" ]; do
+        request GET "$path"; expect_status 200
+        keys_of_page >>"$work/listed"
+        path=$(header Link | sed -n 's/^<\(.*\)>; rel="next"$/\1/p')
+    done
+}
+
+pages_survive_restarts() {
+    local cursor
+    server_start_ready --data "$work/data" "${small[@]}"
+    seq -f '%05.0f' 1 500 | write
+    list_all '/keys?limit=70'
+    seq -f '%05.0f' 1 500 | cmp -s - "$work/listed" || complain "the list differs: $(wc -l <"$work/listed") keys"
+    list_all '/keys?limit=70&reverse'
+    seq -f '%05.0f' 500 -1 1 | cmp -s - "$work/listed" || complain "the list in reverse differs"
+    request GET '/keys?limit=200&fields=key'; expect_status 200
+    expect_header Content-Type application/json; expect_header Cache-Control no-store
+    cursor=$(next_of_page)
+    request POST /admin/compact; expect_status 200
+    server_end
+    server_start_ready --data "$work/data" "${small[@]}"
+    request GET "/keys?cursor=$cursor"; expect_status 200
+    expect "the key that comes next" "$(keys_of_page | head -1)" 00201
+    expect "keys on the next page" "$(keys_of_page | wc -l)" 200
+    request HEAD '/keys?limit=1'; expect_status 200
+    server_end
+}
+promise "pages follow each other to the end, over a compaction and a restart" pages_survive_restarts
+
+folding() {
+    server_start_ready --data "$work/fold" "${small[@]}"
+    printf '%s\n' a/1 a/2 a/b/3 c/4 d | write
+    request GET '/keys?delimiter=/&fields=key'; expect_status 200
+    expect "the top" "$(<"$work/body")" '{"items":[{"key":"d","href":"/keys/d"}],"prefixes":["a/","c/"]}'
+    request GET '/keys?delimiter=/&fields=key&prefix=a/'; expect_status 200
+    expect "the folder" "$(<"$work/body")" '{"items":[{"key":"a/1","href":"/keys/a/1"},{"key":"a/2","href":"/keys/a/2"}],"prefixes":["a/b/"]}'
+    request GET "$(sed -n 's/.*"href":"\([^"]*\)".*/\1/p' "$work/body" | head -1)"; expect_status 200
+    server_end
+}
+promise "a delimiter shows keys as folders, and an href is what to ask for" folding
+
+deleting() {
+    local cursor deleted=0
+    server_start_ready --data "$work/delete" "${small[@]}"
+    { seq -f 'gone/%03.0f' 1 250; seq -f 'kept/%03.0f' 1 20; } | write
+    request DELETE /keys; expect_problem 400 bad-parameter
+    request DELETE '/keys?prefix='; expect_problem 400 bad-parameter
+    request DELETE '/keys?prefix=gone/&limit=100'; expect_status 200
+    while cursor=$(next_of_page); deleted=$((deleted + $(sed 's/.*"deleted":\([0-9]*\).*/\1/' "$work/body"))); [ -n "$cursor" ]; do
+        request DELETE "/keys?cursor=$cursor"; expect_status 200
+    done
+    expect "keys deleted" "$deleted" 250
+    list_all /keys
+    seq -f 'kept/%03.0f' 1 20 | cmp -s - "$work/listed" || complain "what is left differs"
+    server_end
+}
+promise "a prefix is deleted in bounded steps, and nothing else is" deleting
+
+refusals() {
+    local method
+    server_start_ready --data "$work/first"
+    request PUT /keys/a --data-binary v; request PUT /keys/b --data-binary v
+    request GET '/keys?limit=1'
+    local cursor; cursor=$(next_of_page)
+    server_end
+    server_start_ready --data "$work/second"
+    for method in GET DELETE; do
+        request "$method" "/keys?cursor=$cursor"; expect_problem 410 cursor-gone
+        request "$method" "/keys?cursor=x$cursor"; expect_problem 400 cursor-bad
+    done
+    request GET '/keys?limit=0'; expect_problem 400 bad-parameter
+    server_end
+    server_start --engine 'memory:?fail=scan:LOADING:1&fail=scan:CORRUPT:2&fail=scan:NO_MEMORY:3'
+    request GET /keys; expect_problem 503 loading
+    request GET /keys; expect_problem 500 data-corrupt
+    request GET /keys; expect_problem 507 memory-full
+    server_end
+    server_start --engine 'memory:?fail=commit:UNKNOWN:2&fail=commit:UNAVAILABLE:3&fail=commit:NO_SPACE:4&fail=commit:CORRUPT:5'
+    request PUT /keys/p/1 --data-binary v; expect_status 201
+    request DELETE '/keys?prefix=p'; expect_problem 504 outcome-unknown
+    request DELETE '/keys?prefix=p'; expect_problem 503 write-not-applied
+    request DELETE '/keys?prefix=p'; expect_problem 507 disk-full
+    request DELETE '/keys?prefix=p'; expect_problem 500 data-corrupt
+    server_end
+}
+promise "cursors of others, bad parameters and what the engine refuses are told" refusals
+
+finish
