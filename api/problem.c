@@ -36,6 +36,8 @@ enum problem_code problem_of_status(enum status status)
         return PROBLEM_KEY_NOT_FOUND;
     case STATUS_CONFLICT:
         return PROBLEM_PRECONDITION_FAILED;
+    case STATUS_NOT_A_NUMBER:
+        return PROBLEM_NOT_A_NUMBER;
     case STATUS_TOO_LARGE:
         return PROBLEM_VALUE_TOO_LARGE;
     case STATUS_BUSY:
@@ -61,7 +63,6 @@ enum problem_code problem_of_status(enum status status)
     case STATUS_CANCELLED: /* whose client still listens, was cancelled by a stop */
         return PROBLEM_DRAINING;
     case STATUS_INVALID: /* none of these answers a read or a write of one key */
-    case STATUS_NOT_A_NUMBER:
     case STATUS_GONE:
     case STATUS_LOCKED:
     case STATUS_CORRUPT_LOG:

@@ -10,11 +10,13 @@ rules() { # CALL: for the engine's URL
         number=$((number + 1)); printf 'fail=%s:%s:%d&' "$1" "${row%%=*}" "$number"
     done
 }
-expect_rows() { # METHOD [CURL OPTIONS]: one request per row
-    local method=$1 row engine_status code wanted retry; shift
+expect_rows() { # METHOD[=TARGET] [CURL OPTIONS]: one request per row
+    local method=${1%%=*} target=/keys/k row engine_status code wanted retry
+    [[ $1 == *=* ]] && target=${1#*=}
+    shift
     for row in "${rows[@]}"; do
         IFS='=' read -r engine_status code wanted retry <<<"$row"
-        request "$method" /keys/k "$@"
+        request "$method" "$target" "$@"
         if [ "$method" = HEAD ]; then
             expect_status "$wanted" "HEAD at $engine_status"; expect_header Keyrest-Problem "$code"
         else
@@ -58,6 +60,7 @@ commits_fail() {
     rows=("${writes[@]}")
     failing commit PUT --data-binary v
     failing commit DELETE
+    failing commit POST=/incr/k
 }
 promise "a write that the engine refuses tells whether it was applied" commits_fail
 

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /incr/{key}: a value that is a decimal number, counted up or down where it stands. */
+#include <inttypes.h>
+
+#include "../engine/number.h"
+#include "handlers.h"
+#include "reply.h"
+#include "request.h"
+
+/* How far to count: 1 unless the request says. */
+static bool read_by(const struct parameters *parameters, int64_t *out_by, struct problem *problem)
+{
+    const struct parameter *by = parameters_find(parameters, "by");
+    *out_by = 1;
+    return by == NULL || number_read(by->value, out_by) ||
+           problem_set_detail(problem, PROBLEM_BAD_PARAMETER,
+                              "by must be a decimal number from %" PRId64 " to %" PRId64 ".",
+                              INT64_MIN, INT64_MAX);
+}
+
+static void answer_number(struct response *response, const struct engine_operation *operation)
+{
+    char *text = malloc(NUMBER_BYTES_MAX);
+    size_t size = text != NULL ? number_write(operation->number, text) : 0;
+    reply_owned(response, 200, "text/plain", text, size);
+    reply_etag(response, operation->version);
+}
+
+void incr_post(struct api *api, struct exchange *exchange, struct response *out_response)
+{
+    struct api_request *request = exchange->request;
+    struct engine_context context = {exchange->deadline_ns, exchange->cancel};
+    struct engine_operation operation = {.type = ENGINE_ADD, .key = request->key};
+    if (!read_by(&request->parameters, &operation.by, &request->problem) ||
+        !conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+        return;
+    operation.conditions = request->conditions.items;
+    operation.condition_count = request->conditions.count;
+    enum status status = engine_commit(api->engine, &operation, 1, &context);
+    if (status == STATUS_OK)
+        answer_number(out_response, &operation);
+    else if (status == STATUS_CONFLICT)
+        request_fail_condition(request, operation.version);
+    else
+        request_fail(api, request, status);
+}
