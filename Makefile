@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Keyrest, for Debian 12 on amd64. `make help` lists the goals. Objects of each variant live side by
-# side under build/<variant>/: release, test (with the injectors of -DKEYREST_TEST), asan, tsan, fuzz, lint.
+# side under build/<variant>/: release, test (with the injectors of -DKEYREST_TEST), asan, tsan,
+# coverage, fuzz, lint.
 
 VARIANT ?= release
 BUILD = build/$(VARIANT)
@@ -27,6 +28,7 @@ CFLAGS_test = -O1 -g -DKEYREST_TEST
 CFLAGS_asan = -O1 -g -DKEYREST_TEST -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_tsan = -O1 -g -DKEYREST_TEST -fsanitize=thread
 CFLAGS_fuzz = $(CFLAGS_asan) -DKEYREST_FUZZER -fsanitize=fuzzer-no-link
+CFLAGS_coverage = -O0 -g -DKEYREST_TEST --coverage -fprofile-update=atomic
 CFLAGS_lint = -O2 -DKEYREST_TEST -Werror
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -DKEYREST_VERSION='"$(VERSION)"' -fno-common -pthread $(WARNINGS) $(CFLAGS_$(VARIANT)) $(CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS_$(VARIANT)) $(LDFLAGS)
@@ -47,6 +49,7 @@ PACKAGES_lint = clang clang-format clang-tidy
 PACKAGES_node = nodejs npm
 PACKAGES_bench = wrk
 PACKAGES_soak = clang libclang-rt-14-dev
+PACKAGES_coverage = gcovr
 
 # make V=1 shows the commands.
 Q = $(if $(V),,@)
@@ -61,7 +64,7 @@ endif
 .DEFAULT_GOAL = all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan lint bench install clean help deps deps-lint deps-node deps-bench deps-soak deps-optional
+.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan coverage lint bench install clean help deps deps-lint deps-node deps-bench deps-soak deps-coverage deps-optional
 
 all: build/keyrest ## build the service: build/keyrest
 
@@ -90,6 +93,14 @@ soak: build/keyrest ## look for new failures for as long as SOAK_MINUTES says (6
 	@$(VARIANT_MAKE) VARIANT=test build/test/keyrest tests
 	@$(VARIANT_MAKE) VARIANT=fuzz fuzzers
 	@tests/soak
+
+coverage: export PICK = $(T)
+coverage: ## tell in build/coverage/lines.txt what no test runs (make deps-coverage); T as in test
+	@$(VARIANT_MAKE) VARIANT=coverage build/coverage/keyrest tests
+	@find build/coverage -name '*.gcda' -delete
+	@tests/run build/coverage "$$PICK"
+	@gcovr --root . --filter engine/ --filter api/ --filter service/ --output build/coverage/lines.txt build/coverage
+	@grep -E '^(File|TOTAL)' build/coverage/lines.txt
 
 lint: ## check layout, layers, warnings and openapi.yaml (make deps-lint)
 	@tests/lint
@@ -123,7 +134,10 @@ deps-bench: ## install what bench needs
 deps-soak: ## install what soak needs
 	$(call install_packages,$(PACKAGES_soak))
 
-deps-optional: deps-lint deps-bench deps-soak ## all of the above
+deps-coverage: ## install what coverage needs
+	$(call install_packages,$(PACKAGES_coverage))
+
+deps-optional: deps-lint deps-bench deps-soak deps-coverage ## all of the above
 
 # Asks dpkg first: when nothing is missing, nothing is touched, and no network is needed.
 APT_GET = DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300
