@@ -91,13 +91,10 @@ static void fill_row_locked(struct compactor *compactor, struct engine_compactio
     row->duration_ms = (now_ns(compactor) - compactor->begun_ns) / NS_PER_MS;
 }
 
-/* Outputs must fit beside what they replace. */
+/* Outputs must fit beside what they replace, and leave as much to others. */
 static uint64_t live_bytes_max(const struct compactor *compactor)
 {
-    uint64_t free_bytes = compactor->options.free_bytes(compactor->options.context);
-    uint64_t fitting = free_bytes / 2;
-    return fitting < compactor->options.live_bytes_max ? fitting
-                                                       : compactor->options.live_bytes_max;
+    return compactor->options.free_bytes(compactor->options.context) / 2;
 }
 
 /* One run. NOT_FOUND: no victims; NO_SPACE: none whose outputs would fit. */

@@ -13,7 +13,6 @@
 struct compactor_options {
     struct compaction_options compaction;
     uint64_t interval_ms;
-    uint64_t live_bytes_max; /* of the victims of one run */
     /* Free bytes of the disk now, for outputs that must fit; any thread. */
     uint64_t (*free_bytes)(void *context);
     /* The manifest's state on the disk is not known any more: the store must not go on writing. */

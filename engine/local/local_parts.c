@@ -12,12 +12,11 @@
 #define NS_PER_MS UINT64_C(1000000)
 
 enum {
-    ROTATE_WAIT_MS = 1000,               /* how long a leader waits for the next journal segment */
-    QUEUE_BYTES_MAX = 32 << 20,          /* of records waiting for a leader */
-    QUEUE_MEMORY_SHARE = 8,              /* ... and not more than this share of the memory */
-    OUTPUT_BYTES_MAX = 256 << 20,        /* a table that compaction writes ends there */
-    COMPACTION_LIVE_BYTES_MAX = 1 << 30, /* that one run moves */
-    FRAME_ROOM_BYTES = 64 << 10, /* a segment holds the largest commit and this much beside it */
+    ROTATE_WAIT_MS = 1000,        /* how long a leader waits for the next journal segment */
+    QUEUE_BYTES_MAX = 32 << 20,   /* of records waiting for a leader */
+    QUEUE_MEMORY_SHARE = 8,       /* ... and not more than this share of the memory */
+    OUTPUT_BYTES_MAX = 256 << 20, /* a table that compaction writes ends there */
+    FRAME_ROOM_BYTES = 64 << 10,  /* a segment holds the largest commit and this much beside it */
     RETRY_NO_SPACE_MS = 5000,
     RETRY_SLICE_MS = 50, /* how soon a close is seen */
 };
@@ -204,7 +203,6 @@ static enum status open_compactor(struct local *local)
                        .bytes_per_second_max = local->options.compaction_bytes_per_second_max,
                        .events = local->events},
         .interval_ms = local->options.compaction_interval_ms,
-        .live_bytes_max = COMPACTION_LIVE_BYTES_MAX,
         .free_bytes = free_bytes,
         .on_uncertain = on_uncertain,
         .context = local,

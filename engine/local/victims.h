@@ -16,9 +16,8 @@ enum victims_mode {
 struct victims {
     struct table **tables; /* owned by the list; the tables are pinned by the view */
     size_t count;
-    uint64_t live_bytes; /* about what the outputs will take */
-    bool
-        some_do_not_fit; /* tables worth it were left out since their outputs would take too much */
+    uint64_t live_bytes;  /* about what the outputs will take */
+    bool some_do_not_fit; /* others were worth it, but their outputs would take too much */
 };
 
 /*

@@ -88,7 +88,6 @@ static void open_compaction(struct parts *parts)
     struct compactor_options compactor = {
         .compaction = parts->compaction,
         .interval_ms = 24 * 3600 * 1000,
-        .live_bytes_max = 1 << 30,
         .free_bytes = free_bytes,
         .on_uncertain = on_uncertain,
         .context = parts,
