@@ -349,6 +349,35 @@ static void a_waiting_leader_wakes_housekeeping_and_is_woken(void **state)
     end(&fixture);
 }
 
+static void *rotate_on_a_full_disk(void *context)
+{
+    struct fixture *fixture = context;
+    THREAD_ASSERT(journal_rotate(fixture->journal, UINT64_MAX / 2) == STATUS_NO_SPACE);
+    return NULL;
+}
+
+static void a_waiting_leader_is_told_of_a_full_disk(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, false);
+    write_durable(&fixture, 1, 10);
+    struct threads threads = {.count = 0};
+    sem_t due;
+    sem_init(&due, 0, 0);
+    journal_on_due(fixture.journal, post, &due);
+    threads_start(&threads, rotate_on_a_full_disk, &fixture);
+    sem_wait(&due);
+    crash_disk_fail(fixture.crash, (struct crash_fault){CRASH_WRITE, 1, true, STATUS_NO_SPACE});
+    assert_int_equal(journal_prepare(fixture.journal), STATUS_NO_SPACE);
+    threads_join(&threads); /* which would else wait for centuries */
+    crash_disk_fail(fixture.crash, (struct crash_fault){0});
+    assert_int_equal(journal_prepare(fixture.journal), STATUS_OK);
+    assert_int_equal(journal_rotate(fixture.journal, 0), STATUS_OK);
+    write_durable(&fixture, 2, 10);
+    end(&fixture);
+}
+
 static void a_failed_preparation_changes_nothing(void **state)
 {
     (void)state;
@@ -531,6 +560,7 @@ int main(int argc, char **argv)
              the_next_segment_is_due_when_the_leader_needs_it),
         TEST("a waiting leader wakes housekeeping and is woken",
              a_waiting_leader_wakes_housekeeping_and_is_woken),
+        TEST("a waiting leader is told of a full disk", a_waiting_leader_is_told_of_a_full_disk),
         TEST("a failed preparation changes nothing", a_failed_preparation_changes_nothing),
         TEST("nothing is written after a failed write", nothing_is_written_after_a_failed_write),
         TEST("a failed sync is never tried again", a_failed_sync_is_never_tried_again),

@@ -5,6 +5,7 @@
  */
 #include "../../../engine/local/local.h"
 #include "../../../engine/local/manifest.h"
+#include "../../../engine/local/recovery.h"
 #include "../../lib/crash_disk.h"
 #include "../../lib/manual_time.h"
 #include "../../lib/test.h"
@@ -424,6 +425,154 @@ static void a_journal_that_begins_anew_counts(void **state)
     end(&fixture);
 }
 
+/* ---- no room for a fresh segment ---- */
+
+static void die(void *context)
+{
+    crash_disk_kill(context);
+}
+
+/* A last put whose frame is in the cache and not on the disk: the process dies behind its write, or
+ * behind a sync that failed, after which the cache calls the frame clean. */
+static void put_and_die(struct fixture *fixture, bool sync_fails)
+{
+    struct engine_value *value;
+    struct bytes key = bytes_of(key_name(0));
+    assert_int_equal(engine_value_open(fixture->engine, key, (struct bytes){NULL, 0}, 900, &value),
+                     STATUS_OK);
+    memset(value->data, 'z', 900);
+    value->size = 900;
+    struct engine_operation operation = {.type = ENGINE_PUT, .key = key, .value = value};
+    struct engine_context patience = {UINT64_MAX, NULL};
+    if (sync_fails)
+        crash_disk_fail(fixture->crash, (struct crash_fault){CRASH_SYNC, 1, true, STATUS_IO});
+    else
+        crash_disk_watch(fixture->crash, die, fixture->crash);
+    assert_int_not_equal(engine_commit(fixture->engine, &operation, 1, &patience), STATUS_OK);
+    crash_disk_kill(fixture->crash);
+    crash_disk_watch(fixture->crash, NULL, NULL);
+    crash_disk_fail(fixture->crash, (struct crash_fault){0});
+    engine_value_close(fixture->engine, operation.value);
+    close_engine(fixture);
+}
+
+/* What a start does that finds no room: afterwards all that it replayed may be read. */
+static enum status replay_and_settle(struct crash_disk *crash, uint64_t *out_sequence)
+{
+    static const atomic_bool not_closing;
+    const struct time_source *time = time_source_system();
+    struct stats *stats = stats_open();
+    struct disk *disk = crash_disk_attach(crash);
+    struct failure failure = {0};
+    struct manifest manifest;
+    struct store store;
+    assert_int_equal(store_init(&store, 1 << 30, 1 << 30, stats, time, false), STATUS_OK);
+    assert_int_equal(manifest_read(disk, &manifest, &failure), STATUS_OK);
+    struct recovery recovery = {
+        .disk = disk,
+        .manifest = &manifest,
+        .store = &store,
+        .journal = {.disk = disk, .time = time, .stats = stats},
+        .closing = &not_closing,
+        .threads = 1,
+    };
+    memcpy(recovery.journal.uuid, manifest.uuid, FORMAT_UUID_BYTES);
+    assert_int_equal(recovery_replay(&recovery, &failure), STATUS_OK);
+    *out_sequence = store_sequence(&store);
+    enum status status = recovery_settle(&recovery);
+    recovery_done(&recovery);
+    store_done(&store);
+    manifest_done(&manifest);
+    disk_close(disk);
+    stats_close(stats);
+    return status;
+}
+
+static void begin_with_doubtful_end(struct fixture *fixture, bool sync_fails)
+{
+    begin(fixture);
+    put_all(fixture);
+    put_and_die(fixture, sync_fails);
+}
+
+/* What was answered is there, and of the doubtful put all or nothing. */
+static void check_start(struct fixture *fixture, struct crash_disk *crash, bool doubtful_is_there)
+{
+    assert_int_equal(open_on(fixture, crash), STATUS_OK);
+    bool there = sequence(fixture) > KEYS;
+    assert_true(there || !doubtful_is_there);
+    check_value(fixture, 0, there ? 900 : 100, there ? 'z' : 'a');
+    for (uint64_t i = 1; i < KEYS; i++)
+        check_value(fixture, i, 100 + i * 1000, 'a' + (int)i);
+    close_engine(fixture);
+}
+
+static void what_is_read_without_a_fresh_segment_is_durable(void **state)
+{
+    (void)state;
+    for (int sync_fails = 0; sync_fails < 2; sync_fails++) {
+        struct fixture fixture;
+        uint64_t sequence;
+        begin_with_doubtful_end(&fixture, sync_fails != 0);
+        struct crash_disk *lost = crash_disk_cut(fixture.crash, false);
+        assert_int_equal(open_on(&fixture, lost), STATUS_OK);
+        check_value(&fixture, 0, 100, 'a'); /* it is doubtful indeed */
+        close_engine(&fixture);
+        assert_int_equal(replay_and_settle(fixture.crash, &sequence), STATUS_OK);
+        assert_int_equal(sequence, KEYS + 1);
+        struct crash_disk *cut = crash_disk_cut(fixture.crash, false);
+        check_start(&fixture, cut, true);
+        check_start(&fixture, fixture.crash, true);
+        crash_disk_close(cut);
+        crash_disk_close(lost);
+        end(&fixture);
+    }
+}
+
+struct settling {
+    struct fixture *fixture;
+    struct crash_disk *crash;
+    unsigned states;
+};
+
+static void check_state(void *context, struct crash_state state)
+{
+    struct settling *settling = context;
+    settling->states++;
+    check_start(settling->fixture, state.disk, false);
+    crash_disk_close(state.disk);
+}
+
+static void check_states(void *context)
+{
+    struct settling *settling = context;
+    crash_disk_each_state(settling->crash, check_state, settling);
+}
+
+static void settling_may_end_at_any_point(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    uint64_t sequence;
+    bool failed = true;
+    begin_with_doubtful_end(&fixture, false);
+    for (uint64_t nth = 1; failed; nth++) {
+        struct settling settling = {&fixture, crash_disk_fork(fixture.crash), 0};
+        crash_disk_watch(settling.crash, check_states, &settling);
+        crash_disk_fail(settling.crash,
+                        (struct crash_fault){CRASH_WRITE | CRASH_SYNC, nth, true, STATUS_IO});
+        enum status status = replay_and_settle(settling.crash, &sequence);
+        failed = crash_disk_failed(settling.crash);
+        assert_int_equal(status, failed ? STATUS_IO : STATUS_OK);
+        crash_disk_watch(settling.crash, NULL, NULL);
+        crash_disk_fail(settling.crash, (struct crash_fault){0});
+        assert_true(settling.states > 0);
+        check_start(&fixture, settling.crash, !failed);
+        crash_disk_close(settling.crash);
+    }
+    end(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -437,6 +586,9 @@ int main(int argc, char **argv)
         TEST("a refused start changes nothing", a_refused_start_changes_nothing),
         TEST("a start that cannot read is no damage", a_start_that_cannot_read_is_no_damage),
         TEST("a journal that begins anew counts", a_journal_that_begins_anew_counts),
+        TEST("what is read without a fresh segment is durable",
+             what_is_read_without_a_fresh_segment_is_durable),
+        TEST("settling may end at any point", settling_may_end_at_any_point),
     };
     return test_main(argc, argv, "recovery", tests);
 }
