@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "../engine/bytes.h"
 #include "../engine/cancel.h"
@@ -55,11 +56,14 @@ struct exchange {
 /* ---- the response --------------------------------------------------------------------------- */
 
 enum response_body_kind {
-    RESPONSE_NONE,    /* no body; Content-Length: 0 unless the status forbids it */
-    RESPONSE_STATIC,  /* bytes that live for ever */
-    RESPONSE_OWNED,   /* bytes released by `release(owner)` once sent, from whichever thread */
+    RESPONSE_NONE,   /* no body; Content-Length: 0 unless the status forbids it */
+    RESPONSE_STATIC, /* bytes that live for ever */
+    RESPONSE_OWNED,  /* bytes released by `release(owner)` once sent, from whichever thread */
+    RESPONSE_STREAM, /* bytes whose number is not known yet, by `read`, until it says that they end */
     RESPONSE_OMITTED, /* HEAD and 304: the true length, and no bytes */
 };
+
+enum { API_STREAM_END = -1, API_STREAM_FAILED = -2 };
 
 struct response {
     unsigned status;
@@ -68,7 +72,10 @@ struct response {
     enum response_body_kind body_kind;
     const void *body;
     size_t body_bytes; /* for OMITTED too */
-    void (*release)(void *owner);
+    /* STREAM: writes the next bytes and returns how many, at least one; or how they end: FAILED, the
+     * client must see that some are missing. May wait until the deadline. */
+    ssize_t (*read)(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns);
+    void (*release)(void *owner); /* of a STREAM, too: when it was sent or given up */
     void *owner;
     bool close; /* the connection must not be used again */
     /* for the log */

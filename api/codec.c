@@ -251,6 +251,13 @@ char *codec_listed(const struct listed *listed, uint32_t fields, size_t *out_siz
     return write_out(listed_object(listed, fields), true, JSON_COMPACT, out_size);
 }
 
+char *codec_prefix(struct bytes prefix, size_t *out_size)
+{
+    json_t *object = json_object();
+    bool ok = set_bytes(object, "prefix", "prefix_base64", prefix);
+    return write_out(object, ok, JSON_COMPACT, out_size);
+}
+
 char *codec_list_end(uint64_t count, size_t *out_size)
 {
     return write_out(json_pack("{s:b, s:I}", "end", 1, "count", (json_int_t)count), true,

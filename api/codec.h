@@ -45,6 +45,7 @@ char *codec_page(const struct page *page, size_t *out_size);
 
 /* One object on a line of its own, and the last line of a whole list. */
 char *codec_listed(const struct listed *listed, uint32_t fields, size_t *out_size);
+char *codec_prefix(struct bytes prefix, size_t *out_size);
 char *codec_list_end(uint64_t count, size_t *out_size);
 
 /* {"deleted": N, "next": "..."}; `next` NULL: the end. */

@@ -23,6 +23,7 @@ static const struct bytes names[HEADER_COUNT] = {
     [HEADER_CONTENT_LANGUAGE] = NAME("Content-Language"),
     [HEADER_CONTENT_DISPOSITION] = NAME("Content-Disposition"),
     [HEADER_CONTENT_RANGE] = NAME("Content-Range"),
+    [HEADER_ACCEPT] = NAME("Accept"),
     [HEADER_REQUEST_ID] = NAME("Request-Id"),
     [HEADER_TRACEPARENT] = NAME("traceparent"),
 #undef NAME

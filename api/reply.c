@@ -115,9 +115,21 @@ void reply_owned(struct response *response, unsigned status, const char *content
     response->owner = body;
 }
 
+void reply_stream(struct response *response, const char *content_type,
+                  ssize_t (*read)(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns),
+                  void (*release)(void *owner), void *owner)
+{
+    response->status = 200;
+    response->body_kind = RESPONSE_STREAM;
+    response->read = read;
+    response->release = release;
+    response->owner = owner;
+    reply_header(response, "Content-Type", content_type);
+}
+
 static void drop_body(struct response *response)
 {
-    if (response->body_kind == RESPONSE_OWNED)
+    if (response->release != NULL)
         response->release(response->owner);
     response->release = NULL;
     response->owner = NULL;

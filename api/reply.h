@@ -26,6 +26,11 @@ void reply_static(struct response *response, unsigned status, const char *conten
 void reply_owned(struct response *response, unsigned status, const char *content_type, char *body,
                  size_t size);
 
+/* A body that is read when it is sent; `release` takes the owner at the end. */
+void reply_stream(struct response *response, const char *content_type,
+                  ssize_t (*read)(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns),
+                  void (*release)(void *owner), void *owner);
+
 /*
  * A refusal. `plain` is the row's body without particulars, used where there are none (data NULL:
  * there is no such body). `head`: the answer to a HEAD, which carries the code in a header.

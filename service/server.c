@@ -14,18 +14,18 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "client.h"
 #include "deadline.h"
+#include "library_log.h"
 #include "listener.h"
 
 enum {
     HEADERS_MAX = 128,
-    POOL_BYTES = 32 << 10,  /* per connection; larger ones cost time per request, to clear */
-    STACK_BYTES = 1 << 20,  /* the JSON library recurses */
-    TARGET_BYTES_MIN = 256, /* of the kept target; grows up to the pool's size */
-    REST_MS = 50,
+    POOL_BYTES = 32 << 10,   /* per connection; larger ones cost time per request, to clear */
+    STACK_BYTES = 1 << 20,   /* the JSON library recurses */
+    TARGET_BYTES_MIN = 256,  /* of the kept target; grows up to the pool's size */
+    STREAM_BYTES = 16 << 10, /* most of a stream that is asked for at once */
 };
 
 struct server {
@@ -62,7 +62,7 @@ struct connection {
     bool begun; /* api_begin was called: api_end is due */
     bool body_announced;
     bool too_many_headers;
-    uint64_t began_ns, received_bytes;
+    uint64_t began_ns, received_bytes, streamed_bytes;
     char *target; /* the library's own is changed under way */
     size_t target_capacity;
     struct exchange exchange;
@@ -163,7 +163,7 @@ static void *see_target(void *context, const char *target, struct MHD_Connection
         return NULL;
     connection->stage = STAGE_HEADERS;
     connection->begun = connection->body_announced = connection->too_many_headers = false;
-    connection->received_bytes = 0;
+    connection->received_bytes = connection->streamed_bytes = 0;
     connection->began_ns = now_ns(server);
     deadline_headers(server->deadlines, &connection->deadline, connection->began_ns);
     return connection;
@@ -235,9 +235,27 @@ static ssize_t never_read(void *context, uint64_t position, char *buffer, size_t
     return MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
-/* The body passes to the reply, which releases it. */
-static struct MHD_Response *make_body(struct response *response)
+/* Of a stream: each piece has the time of a body of its size. */
+static ssize_t read_stream(void *context, uint64_t position, char *buffer, size_t size)
 {
+    struct connection *connection = context;
+    struct server *server = connection->server;
+    struct response *response = &connection->response;
+    uint64_t deadline_ns = now_ns(server) + server->options.request_ms_max * 1000000;
+    deadline_working(&connection->deadline);
+    ssize_t got = response->read(response->owner, buffer, size, deadline_ns);
+    uint64_t piece = got > 0 ? (uint64_t)got : 0;
+    deadline_sending(server->deadlines, &connection->deadline, now_ns(server), piece);
+    connection->streamed_bytes = position + piece;
+    if (got == API_STREAM_FAILED)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    return got == API_STREAM_END ? MHD_CONTENT_READER_END_OF_STREAM : got;
+}
+
+/* The body passes to the reply, which releases it; a stream is released when the request is done. */
+static struct MHD_Response *make_body(struct connection *connection)
+{
+    struct response *response = &connection->response;
     struct MHD_Response *reply = NULL;
     void *body = (void *)(uintptr_t)response->body;
     switch (response->body_kind) {
@@ -251,15 +269,19 @@ static struct MHD_Response *make_body(struct response *response)
         if (reply != NULL)
             response->release = NULL;
         return reply;
+    case RESPONSE_STREAM:
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BYTES, read_stream,
+                                                 connection, NULL);
     case RESPONSE_OMITTED:
         return MHD_create_response_from_callback(response->body_bytes, 1, never_read, NULL, NULL);
     }
     return NULL;
 }
 
-static struct MHD_Response *make_reply(struct response *response)
+static struct MHD_Response *make_reply(struct connection *connection)
 {
-    struct MHD_Response *reply = make_body(response);
+    const struct response *response = &connection->response;
+    struct MHD_Response *reply = make_body(connection);
     if (reply == NULL)
         return NULL;
     enum MHD_Result complete = MHD_YES;
@@ -274,8 +296,11 @@ static struct MHD_Response *make_reply(struct response *response)
     return NULL;
 }
 
-static size_t sent_bytes(const struct response *response)
+static uint64_t sent_bytes(const struct connection *connection)
 {
+    const struct response *response = &connection->response;
+    if (response->body_kind == RESPONSE_STREAM)
+        return connection->streamed_bytes;
     return response->body_kind == RESPONSE_OMITTED ? 0 : response->body_bytes;
 }
 
@@ -284,11 +309,11 @@ static enum MHD_Result send_response(struct connection *connection, struct MHD_C
                                      uint64_t now)
 {
     struct response *response = &connection->response;
-    struct MHD_Response *reply = response->status == 0 ? NULL : make_reply(response);
+    struct MHD_Response *reply = response->status == 0 ? NULL : make_reply(connection);
     if (reply == NULL)
         return MHD_NO;
     deadline_sending(connection->server->deadlines, &connection->deadline, now,
-                     sent_bytes(response));
+                     sent_bytes(connection));
     connection->stage = STAGE_ANSWERED;
     enum MHD_Result queued = MHD_queue_response(library, response->status, reply);
     MHD_destroy_response(reply);
@@ -343,7 +368,7 @@ static enum MHD_Result answer(struct connection *connection, struct MHD_Connecti
         connection->exchange.deadline_ns = now + server->options.request_ms_max * 1000000;
         deadline_working(&connection->deadline);
         api_finish(server->api, &connection->exchange, &connection->response);
-        if (sent_bytes(&connection->response) > 0)
+        if (sent_bytes(connection) > 0)
             now = now_ns(server);
     }
     return send_response(connection, library, now);
@@ -409,14 +434,14 @@ static void request_done(void *context, struct MHD_Connection *library, void **r
         .status = answered ? response->status : 0,
         .duration_ns = now - connection->began_ns,
         .received_bytes = connection->received_bytes,
-        .sent_bytes = sent ? sent_bytes(response) : 0,
+        .sent_bytes = sent ? sent_bytes(connection) : 0,
     };
     if (server->options.access_log && connection->stage != STAGE_HEADERS)
         log_access(connection, &result);
     if (connection->begun)
         api_end(server->api, &connection->exchange, &result);
-    if (response->body_kind == RESPONSE_OWNED && response->release != NULL)
-        response->release(response->owner); /* never became a reply's */
+    if (response->release != NULL)
+        response->release(response->owner); /* a stream's, or it never became a reply's */
     response_done(response);
     *response = (struct response){0};
     connection->stage = STAGE_NONE;
@@ -425,40 +450,6 @@ static void request_done(void *context, struct MHD_Connection *library, void **r
 }
 
 /* ---- the daemon ---- */
-
-/* Most of what the library says is that a client went away. What an operator must hear is about
- * accept(), threads and limits; the texts are the library's. */
-static enum logger_level library_level(const char *format)
-{
-    static const char *const serious[] = {"accept", "thread", "limit", "Fatal"};
-    for (size_t i = 0; i < COUNT_OF(serious); i++)
-        if (strstr(format, serious[i]) != NULL)
-            return LOGGER_WARN;
-    return LOGGER_DEBUG;
-}
-
-/* Without a file for it the next connection stays in the kernel's queue, and poll() says so at once,
- * again and again: libmicrohttpd 0.9.75 would use up a processor. It tells each time, on the thread
- * that accepts, which has nothing better to do than to wait here. */
-static void rest_without_files(const char *format)
-{
-    static const char telling[] = "Hit process or system resource limit";
-    if (strncmp(format, telling, strlen(telling)) == 0)
-        nanosleep(&(struct timespec){.tv_nsec = REST_MS * 1000000}, NULL);
-}
-
-static void log_library(void *context, const char *format, va_list arguments)
-{
-    const struct server *server = context;
-    char text[512];
-    struct logger_line line;
-    vsnprintf(text, sizeof text, format, arguments);
-    text[strcspn(text, "\n")] = '\0';
-    logger_begin(&line, server->options.logger, library_level(format), "http library");
-    logger_text(&line, "detail", text);
-    logger_end(&line);
-    rest_without_files(format);
-}
 
 /* api decodes targets itself: %00 and %2F must not be lost here. */
 static size_t leave_escaped(void *context, struct MHD_Connection *library, char *text)
@@ -498,7 +489,7 @@ enum status server_start(struct server *server, struct api *api, struct failure 
     server->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
             MHD_USE_ITC | MHD_USE_ERROR_LOG,
-        0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER, log_library, server,
+        0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER, library_log, options->logger,
         MHD_OPTION_LISTEN_SOCKET, options->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)options->connections_max + SERVER_REFUSED_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_THREAD_STACK_SIZE,

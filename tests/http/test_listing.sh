@@ -58,6 +58,26 @@ folding() {
 }
 promise "a delimiter shows keys as folders, and an href is what to ask for" folding
 
+lines() {
+    server_start_ready --data "$work/lines" "${small[@]}"
+    seq -f '%05.0f' 1 700 | write
+    request GET '/keys?fields=key' -H 'Accept: application/x-ndjson'; expect_status 200
+    expect_header Content-Type application/x-ndjson; expect_header Transfer-Encoding chunked
+    sed -n 's/^{"key":"\([0-9]*\)".*/\1/p' "$work/body" >"$work/listed"
+    seq -f '%05.0f' 1 700 | cmp -s - "$work/listed" || complain "the lines differ"
+    expect "the last line" "$(tail -1 "$work/body")" '{"end":true,"count":700}'
+    request GET '/keys?fields=value' -H 'Accept: application/x-ndjson' --http1.0; expect_status 200
+    expect "lines for HTTP/1.0" "$(wc -l <"$work/body")" 701
+    request HEAD /keys -H 'Accept: application/x-ndjson'; expect_status 200
+    request GET /keys/00001; expect_status 200 "after a HEAD of lines"
+    curl -s -o /dev/null --max-time 0.01 "$url/keys?fields=value" -H 'Accept: application/x-ndjson'
+    request GET /livez; expect_status 200 "after a client that left"
+    server_end
+    expect "exit code" "$exit_code" 0
+    expect_log 'fields=key" .*sent_bytes=[1-9][0-9]{4}'
+}
+promise "all keys come as lines in constant memory, with an end that tells a whole list" lines
+
 deleting() {
     local cursor deleted=0
     server_start_ready --data "$work/delete" "${small[@]}"

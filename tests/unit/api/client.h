@@ -30,7 +30,7 @@ struct request {
 
 struct answer {
     enum api_verdict verdict;
-    bool cut; /* api_body said so */
+    bool cut; /* api_body said so, or a stream failed */
     struct response response;
     char *headers; /* "Name: value\n" each */
     char *body;    /* with a NUL behind */
@@ -126,6 +126,20 @@ static inline bool feed(struct client *client, struct exchange *exchange,
     return true;
 }
 
+/* In pieces of a few bytes: what a stream says does not depend on how it is asked. */
+static inline char *read_stream(struct response *response, bool *out_cut)
+{
+    char *body = NULL, piece[7];
+    size_t size = 0;
+    ssize_t got;
+    FILE *out = open_memstream(&body, &size);
+    while ((got = response->read(response->owner, piece, sizeof piece, UINT64_MAX)) > 0)
+        fwrite(piece, 1, (size_t)got, out);
+    fclose(out);
+    *out_cut = got == API_STREAM_FAILED;
+    return body;
+}
+
 static inline void copy_answer(struct answer *answer)
 {
     struct response *response = &answer->response;
@@ -134,6 +148,12 @@ static inline void copy_answer(struct answer *answer)
     for (size_t i = 0; i < response->header_count; i++)
         fprintf(out, "%s: %s\n", response->headers[i].name, response->headers[i].value);
     fclose(out);
+    if (response->body_kind == RESPONSE_STREAM) {
+        answer->body = read_stream(response, &answer->cut);
+        response->release(response->owner);
+        response_done(response);
+        return;
+    }
     bool has_bytes =
         response->body_kind == RESPONSE_OWNED || response->body_kind == RESPONSE_STATIC;
     size_t bytes = has_bytes ? response->body_bytes : 0;

@@ -172,6 +172,46 @@ static void a_page_of_large_values_ends_early(void **state)
     check_page(&client, "/keys", "a b c d e");
 }
 
+/* ---- lines ---- */
+
+#define LINES(client_, target_)                                                                    \
+    SEND(client_, .method = "GET", .target = target_, .headers = {"Accept: application/x-ndjson"})
+
+static void all_keys_come_as_lines_with_an_end(void **state)
+{
+    (void)state;
+    CLIENT client = client_open("memory:");
+    ANSWER none = LINES(&client, "/keys");
+    assert_string_equal(none.body, "{\"end\":true,\"count\":0}\n");
+    put_keys(&client, "b a/1 a/2 c");
+    ANSWER all = LINES(&client, "/keys?fields=key&limit=1");
+    assert_int_equal(all.response.status, 200);
+    assert_header(&all, "Content-Type", "application/x-ndjson");
+    assert_string_equal(all.body, "{\"key\":\"a/1\",\"href\":\"/keys/a/1\"}\n"
+                                  "{\"key\":\"a/2\",\"href\":\"/keys/a/2\"}\n"
+                                  "{\"key\":\"b\",\"href\":\"/keys/b\"}\n"
+                                  "{\"key\":\"c\",\"href\":\"/keys/c\"}\n"
+                                  "{\"end\":true,\"count\":4}\n");
+    ANSWER folded = LINES(&client, "/keys?fields=value&delimiter=/&reverse&start=a&end=c");
+    assert_string_equal(folded.body, "{\"key\":\"b\",\"href\":\"/keys/b\",\"value\":\"b\"}\n"
+                                     "{\"prefix\":\"a/\"}\n"
+                                     "{\"end\":true,\"count\":2}\n");
+}
+
+static void a_stream_that_fails_has_no_end(void **state)
+{
+    (void)state;
+    CLIENT client = client_open("memory:?fail=scan:CORRUPT:2");
+    put_keys(&client, "a b c");
+    ANSWER answer = LINES(&client, "/keys?fields=key&limit=1");
+    assert_int_equal(answer.response.status, 200);
+    assert_true(answer.cut);
+    assert_string_equal(answer.body, "{\"key\":\"a\",\"href\":\"/keys/a\"}\n");
+    CLIENT refusing = client_open("memory:?fail=scan:CORRUPT:1");
+    ANSWER refused = LINES(&refusing, "/keys");
+    assert_problem(&refused, 500, "data-corrupt");
+}
+
 /* ---- refusals ---- */
 
 static void check_refused(struct client *client, const char *target, unsigned status,
@@ -291,6 +331,8 @@ int main(int argc, char **argv)
              keys_that_are_no_utf8_and_odd_values_come_as_base64),
         TEST("an item tells what was asked for", an_item_tells_what_was_asked_for),
         TEST("a page of large values ends early", a_page_of_large_values_ends_early),
+        TEST("all keys come as lines, with an end", all_keys_come_as_lines_with_an_end),
+        TEST("a stream that fails has no end", a_stream_that_fails_has_no_end),
         TEST("bad parameters are refused", bad_parameters_are_refused),
         TEST("cursors are refused when they are not ours",
              cursors_are_refused_when_they_are_not_ours),

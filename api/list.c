@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /keys: a page of keys, all of them as lines, or the deletion of those with a prefix. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "handlers.h"
+#include "listing.h"
+#include "reply.h"
+#include "text.h"
+
+static enum status fill(struct api *api, const struct exchange *exchange, struct listing *listing)
+{
+    const struct engine_context context = {exchange->deadline_ns, exchange->cancel};
+    return listing_fill(listing, api->engine, &context);
+}
+
+/* ---- a page ---- */
+
+static char *next_cursor(struct api *api, const struct listing *listing)
+{
+    struct engine_health health;
+    engine_health(api->engine, &health);
+    return query_write_cursor(&listing->query, health.epoch);
+}
+
+static void add_link(struct response *response, const char *cursor)
+{
+    static const char before[] = "</keys?cursor=", behind[] = ">; rel=\"next\"";
+    char *room =
+        reply_header_room(response, "Link", sizeof before + strlen(cursor) + sizeof behind);
+    if (room != NULL)
+        stpcpy(stpcpy(stpcpy(room, before), cursor), behind);
+}
+
+static void answer_page(struct api *api, const struct listing *listing, struct response *response)
+{
+    AUTO_FREE char *next = listing->more ? next_cursor(api, listing) : NULL;
+    const struct page page = {
+        .items = listing->items,
+        .item_count = listing->item_count,
+        .prefixes = listing->prefixes,
+        .prefix_count = listing->prefix_count,
+        .fields = listing->query.fields,
+        .next = next,
+    };
+    size_t size = 0;
+    char *body = next == NULL && listing->more ? NULL : codec_page(&page, &size);
+    reply_owned(response, 200, "application/json", body, size);
+    reply_header(response, "Cache-Control", "no-store");
+    if (next != NULL)
+        add_link(response, next);
+}
+
+/* ---- lines ---- */
+
+#define LINES_TYPE "application/x-ndjson"
+
+/* All that is left, a page at a time: what memory it takes does not depend on how much there is. */
+struct stream {
+    struct api *api;
+    const struct cancel *cancel;
+    struct listing listing;
+    char *lines; /* of the page at hand */
+    size_t size, sent;
+    uint64_t count;
+    bool ended; /* its last line is among them */
+};
+
+static bool asks_for_lines(const struct exchange *exchange)
+{
+    struct bytes accept;
+    for (size_t index = 0; headers_next(exchange, HEADER_ACCEPT, &index, &accept);)
+        if (accept.size > 0 &&
+            memmem(accept.data, accept.size, LINES_TYPE, strlen(LINES_TYPE)) != NULL)
+            return true;
+    return false;
+}
+
+static void stream_close(void *owner)
+{
+    struct stream *stream = owner;
+    listing_close(&stream->listing);
+    free(stream->lines);
+    free(stream);
+}
+
+/* Takes the malloc'ed line over; NULL: there was no memory for it. */
+static bool add_line(struct text *text, char *line, size_t size)
+{
+    bool ok = line != NULL && fwrite(line, 1, size, text->out) == size;
+    free(line);
+    return ok;
+}
+
+static bool add_lines(struct stream *stream, struct text *text)
+{
+    const struct listing *listing = &stream->listing;
+    size_t size = 0;
+    bool ok = true;
+    for (size_t i = 0; i < listing->item_count && ok; i++) {
+        char *line = codec_listed(&listing->items[i], listing->query.fields, &size);
+        ok = add_line(text, line, size);
+    }
+    for (size_t i = 0; i < listing->prefix_count && ok; i++) {
+        char *line = codec_prefix(listing->prefixes[i], &size);
+        ok = add_line(text, line, size);
+    }
+    stream->count += listing->item_count + listing->prefix_count;
+    stream->ended = !listing->more;
+    if (stream->ended && ok) {
+        char *line = codec_list_end(stream->count, &size);
+        ok = add_line(text, line, size);
+    }
+    return ok;
+}
+
+/* The lines of the page at hand. */
+static bool write_lines(struct stream *stream)
+{
+    struct text text;
+    free(stream->lines);
+    stream->lines = NULL;
+    stream->size = stream->sent = 0;
+    if (!text_open(&text))
+        return false;
+    bool ok = add_lines(stream, &text);
+    stream->lines = text_take(&text);
+    stream->size = stream->lines != NULL ? text.size : 0;
+    return ok && stream->lines != NULL;
+}
+
+static ssize_t stream_read(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns)
+{
+    struct stream *stream = owner;
+    while (stream->sent == stream->size) {
+        const struct engine_context context = {deadline_ns, stream->cancel};
+        if (stream->ended)
+            return API_STREAM_END;
+        if (listing_fill(&stream->listing, stream->api->engine, &context) != STATUS_OK ||
+            !write_lines(stream))
+            return API_STREAM_FAILED;
+    }
+    size_t left = stream->size - stream->sent, part = left < capacity ? left : capacity;
+    memcpy(buffer, stream->lines + stream->sent, part);
+    stream->sent += part;
+    return (ssize_t)part;
+}
+
+/* Takes over the listing, whose first page is there: what can be refused was refused by now. */
+static void answer_stream(struct api *api, const struct exchange *exchange, struct listing *listing,
+                          struct response *response)
+{
+    struct stream *stream = calloc(1, sizeof *stream);
+    if (stream != NULL) {
+        *stream = (struct stream){.api = api, .cancel = exchange->cancel, .listing = *listing};
+        *listing = (struct listing){.more = false};
+    }
+    if (stream == NULL || !write_lines(stream)) {
+        if (stream != NULL)
+            stream_close(stream);
+        reply_owned(response, 200, LINES_TYPE, NULL, 0); /* there is no memory */
+        return;
+    }
+    reply_stream(response, LINES_TYPE, stream_read, stream_close, stream);
+    reply_header(response, "Cache-Control", "no-store");
+}
+
+static void refuse(const struct api *api, struct api_request *request, enum status status)
+{
+    request_fail(api, request, status);
+    if (status == STATUS_BUSY)
+        problem_set_detail(&request->problem, PROBLEM_BUSY,
+                           "The range holds too many deleted keys to find one in time: ask again, "
+                           "or for a smaller range.");
+    if (status == STATUS_CORRUPT)
+        problem_set_detail(&request->problem, PROBLEM_DATA_CORRUPT,
+                           "A table's index is damaged, so that keys of this range cannot be "
+                           "listed; the log names the file. Other ranges may be whole.");
+}
+
+void keys_list(struct api *api, struct exchange *exchange, struct response *out_response)
+{
+    struct listing listing;
+    if (listing_open(api, exchange->request, &listing)) {
+        enum status status = fill(api, exchange, &listing);
+        if (status == STATUS_OK && asks_for_lines(exchange))
+            answer_stream(api, exchange, &listing, out_response);
+        else if (status == STATUS_OK)
+            answer_page(api, &listing, out_response);
+        else
+            refuse(api, exchange->request, status);
+    }
+    listing_close(&listing);
+}
+
+/* ---- deleting ---- */
+
+/* Commits one batch of the listed keys. Those that are gone by now are not counted. */
+static enum status delete_some(struct api *api, struct exchange *exchange,
+                               const struct listed *items, size_t count, uint64_t *deleted)
+{
+    const struct engine_context context = {exchange->deadline_ns, exchange->cancel};
+    AUTO_FREE struct engine_operation *operations = calloc(count, sizeof *operations);
+    if (operations == NULL)
+        return STATUS_NO_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        operations[i] = (struct engine_operation){.type = ENGINE_DELETE, .key = items[i].key};
+    enum status status = engine_commit(api->engine, operations, (uint32_t)count, &context);
+    for (size_t i = 0; i < count && status == STATUS_OK; i++)
+        *deleted += operations[i].outcome == ENGINE_DELETED;
+    return status;
+}
+
+static enum status delete_listed(struct api *api, struct exchange *exchange,
+                                 const struct listing *listing, uint64_t *out_deleted)
+{
+    size_t most = engine_limits(api->engine)->batch_operations_max, done = 0;
+    enum status status = STATUS_OK;
+    *out_deleted = 0;
+    while (done < listing->item_count && status == STATUS_OK) {
+        size_t count = listing->item_count - done < most ? listing->item_count - done : most;
+        status = delete_some(api, exchange, &listing->items[done], count, out_deleted);
+        done += count;
+    }
+    return status;
+}
+
+static bool accept_prefix(const struct listing *listing, struct problem *problem)
+{
+    return listing->query.prefix.size > 0 ||
+           problem_set_detail(problem, PROBLEM_BAD_PARAMETER,
+                              "Name a prefix that is not empty: all keys at once are not deleted.");
+}
+
+static void answer_deleted(struct api *api, const struct listing *listing, uint64_t deleted,
+                           struct response *response)
+{
+    size_t size = 0;
+    AUTO_FREE char *next = listing->more ? next_cursor(api, listing) : NULL;
+    char *body = next == NULL && listing->more ? NULL : codec_deleted(deleted, next, &size);
+    reply_owned(response, 200, "application/json", body, size);
+}
+
+void keys_delete(struct api *api, struct exchange *exchange, struct response *out_response)
+{
+    struct api_request *request = exchange->request;
+    struct listing listing;
+    uint64_t deleted = 0;
+    bool accepted =
+        listing_open(api, request, &listing) && accept_prefix(&listing, &request->problem);
+    listing.query.delimiter.size = 0; /* of a cursor that a listing gave */
+    if (accepted) {
+        enum status status = fill(api, exchange, &listing);
+        if (status == STATUS_OK)
+            status = delete_listed(api, exchange, &listing, &deleted);
+        if (status == STATUS_OK)
+            answer_deleted(api, &listing, deleted, out_response);
+        else
+            refuse(api, request, status);
+    }
+    listing_close(&listing);
+}
