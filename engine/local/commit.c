@@ -468,8 +468,8 @@ static enum status prepare_one(struct commit *commit, struct engine_operation *o
         *out_bytes = record_size(operation->key.size, 0, 0);
     if (status != STATUS_OK || operation->type == ENGINE_DELETE || operation->type == ENGINE_CHECK)
         return status;
-    write->spare = entry_pool_take(store->entries, operation->key);
-    return write->spare != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+    write->spare = store_take_entry(store, operation->key);
+    return STATUS_OK;
 }
 
 static enum status prepare(struct commit *commit, struct group_request *request)

@@ -28,7 +28,7 @@ struct size_class {
 
 struct entry_pool {
     struct budget *budget;
-    _Atomic uint64_t bytes; /* written under the mutex, read by anyone */
+    _Atomic uint64_t bytes, idle_bytes; /* written under the mutex, read by anyone */
     pthread_mutex_t mutex;
     /* guarded by mutex */
     struct slab *slabs;
@@ -82,28 +82,29 @@ static bool slab_add_locked(struct entry_pool *pool, struct size_class *class, s
     return true;
 }
 
-static void *take_locked(struct entry_pool *pool, size_t class_index)
+static void *take_locked(struct entry_pool *pool, size_t class_index, bool may_grow)
 {
     struct size_class *class = &pool->classes[class_index];
     size_t entry_bytes = class_index * CLASS_BYTES;
     void *taken = class->given_back;
     if (taken != NULL) {
         class->given_back = *(void **)taken;
+        atomic_fetch_sub_explicit(&pool->idle_bytes, entry_bytes, memory_order_relaxed);
         return taken;
     }
     if ((size_t)(class->end - class->cut) < entry_bytes &&
-        !slab_add_locked(pool, class, entry_bytes))
+        !(may_grow && slab_add_locked(pool, class, entry_bytes)))
         return NULL;
     taken = class->cut;
     class->cut += entry_bytes;
     return taken;
 }
 
-struct entry *entry_pool_take(struct entry_pool *pool, struct bytes key)
+static struct entry *take(struct entry_pool *pool, struct bytes key, bool may_grow)
 {
     assert(key.size > 0 && key.size <= UINT16_MAX);
     pthread_mutex_lock(&pool->mutex);
-    struct entry *entry = take_locked(pool, class_of(key.size));
+    struct entry *entry = take_locked(pool, class_of(key.size), may_grow);
     pthread_mutex_unlock(&pool->mutex);
     if (entry == NULL)
         return NULL;
@@ -115,18 +116,35 @@ struct entry *entry_pool_take(struct entry_pool *pool, struct bytes key)
     return entry;
 }
 
+struct entry *entry_pool_take(struct entry_pool *pool, struct bytes key)
+{
+    return take(pool, key, true);
+}
+
+struct entry *entry_pool_take_idle(struct entry_pool *pool, struct bytes key)
+{
+    return take(pool, key, false);
+}
+
 void entry_pool_give(struct entry_pool *pool, struct entry *entry)
 {
     if (entry == NULL)
         return;
-    struct size_class *class = &pool->classes[class_of(entry->key_bytes)];
+    size_t class_index = class_of(entry->key_bytes);
+    struct size_class *class = &pool->classes[class_index];
     pthread_mutex_lock(&pool->mutex);
     *(void **)entry = class->given_back;
     class->given_back = entry;
+    atomic_fetch_add_explicit(&pool->idle_bytes, class_index * CLASS_BYTES, memory_order_relaxed);
     pthread_mutex_unlock(&pool->mutex);
 }
 
 uint64_t entry_pool_bytes(const struct entry_pool *pool)
 {
     return atomic_load_explicit(&pool->bytes, memory_order_relaxed);
+}
+
+uint64_t entry_pool_idle_bytes(const struct entry_pool *pool)
+{
+    return atomic_load_explicit(&pool->idle_bytes, memory_order_relaxed);
 }

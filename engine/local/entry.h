@@ -96,10 +96,16 @@ void entry_pool_close(struct entry_pool *pool);
 /* An entry of `key` with an empty place. NULL: no memory. Any thread. */
 MUST_CHECK struct entry *entry_pool_take(struct entry_pool *pool, struct bytes key);
 
+/* The same from what the pool has. NULL: for a key of this length it has nothing left. */
+MUST_CHECK struct entry *entry_pool_take_idle(struct entry_pool *pool, struct bytes key);
+
 /* Gives back an entry that nobody can reach any more. NULL is allowed. */
 void entry_pool_give(struct entry_pool *pool, struct entry *entry);
 
 /* Memory of all slabs, used or free. */
 uint64_t entry_pool_bytes(const struct entry_pool *pool);
+
+/* Of them, those of entries that were given back and not taken again. */
+uint64_t entry_pool_idle_bytes(const struct entry_pool *pool);
 
 #endif

@@ -238,10 +238,11 @@ static enum status make_room(struct group *group, struct group_request *request)
         struct group_write *write = &request->writes[i];
         if (!writes_something(&request->operations[i], write))
             continue;
+        bool new_key = is_new_key(&request->operations[i], write);
         write->record = lay_record(group, &request->operations[i], write);
-        if (write->record == NULL)
+        if (write->record == NULL || (new_key && write->spare == NULL))
             status = STATUS_NO_MEMORY;
-        else if (is_new_key(&request->operations[i], write))
+        else if (new_key)
             status = keymap_reserve(group->store->keymap, write->hash);
         if (status == STATUS_OK)
             reserved = i + 1;

@@ -21,7 +21,7 @@ enum {
 /* What the writer prepared for one operation, in its own thread. */
 struct group_write {
     uint64_t hash;
-    struct entry *spare;   /* put, add: NULL once it is in use */
+    struct entry *spare;   /* put, add: NULL once it is in use, or when memory is full */
     struct value *value;   /* put: sealed but for its head */
     struct record *record; /* set by the group: where the version stands; NULL: nothing to write */
     struct store_current current; /* set by the group: the key's version before */

@@ -14,9 +14,9 @@ enum {
     RETRY_NO_SPACE_MS = 5000, /* unless room is seen earlier */
     SEALS_APART_MS = 60000,   /* a journal that fails again within this time is given up */
     IDLE_MARK_MS = 1000,      /* after the last group: its EMPTY frame */
-    PRESSED_SHARE = 8,    /* of the memory limit left: the memtable is dumped before it is full */
-    EARLY_SHARE = 16,     /* ... unless it holds less than this share of its size */
-    MEMORY_OK_SHARE = 20, /* memory is told to be fine again when 1/20 of the limit is free */
+    PRESSED_SHARE = 8, /* of the memory limit left: the memtable is dumped before it is full */
+    EARLY_SHARE = 16,  /* ... unless it holds less than this share of its size */
+    IDLE_SHARE = 20,   /* of the index: full memory is fine again when deletes have left so much */
 };
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -56,10 +56,12 @@ static void tell(const struct maintenance *maintenance, struct engine_event even
 
 /* ---- figures ---- */
 
+/* That new keys are likely to be refused, and not just for a moment. */
 static bool memory_is_full(const struct maintenance *maintenance)
 {
     const struct store *store = maintenance->options.store;
-    return store_lasting_bytes(store) >= store->budget.limit;
+    return store_index_is_full(store) &&
+           entry_pool_idle_bytes(store->entries) < store->index_bytes_max / IDLE_SHARE;
 }
 
 enum status maintenance_writable(const struct maintenance *maintenance)
@@ -104,16 +106,12 @@ static void look_at_space(struct maintenance *maintenance)
 
 static void look_at_memory(struct maintenance *maintenance)
 {
-    const struct budget *budget = &maintenance->options.store->budget;
-    uint64_t used = store_lasting_bytes(maintenance->options.store);
-    if (!maintenance->told_memory_full && used >= budget->limit) {
-        maintenance->told_memory_full = true;
-        tell(maintenance, (struct engine_event){.name = EVENT_MEMORY_FULL, .bytes = used});
-    } else if (maintenance->told_memory_full &&
-               used < budget->limit - budget->limit / MEMORY_OK_SHARE) {
-        maintenance->told_memory_full = false;
-        tell(maintenance, (struct engine_event){.name = EVENT_MEMORY_OK, .bytes = used});
-    }
+    bool full = memory_is_full(maintenance);
+    if (full != maintenance->told_memory_full)
+        tell(maintenance,
+             (struct engine_event){.name = full ? EVENT_MEMORY_FULL : EVENT_MEMORY_OK,
+                                   .bytes = store_index_bytes(maintenance->options.store)});
+    maintenance->told_memory_full = full;
 }
 
 /* The leader's place is held: the active memtable may be looked at and replaced. */
@@ -121,17 +119,20 @@ static enum status freeze_early(void *context)
 {
     struct maintenance *maintenance = context;
     struct store *store = maintenance->options.store;
-    if (memtable_record_bytes(store->memtable) < store->memtable_bytes_max / EARLY_SHARE)
+    bool worth_it =
+        memtable_record_bytes(store->memtable) >= store->memtable_bytes_max / EARLY_SHARE;
+    if (!worth_it && !(store_index_is_full(store) && store_would_bury(store)))
         return STATUS_NOT_FOUND;
     return store_freeze(store);
 }
 
-/* Before puts are refused for want of memory that a dump would free. */
+/* Before puts are refused for want of memory that a dump would free, and while new keys are. */
 static void relieve_memory(struct maintenance *maintenance)
 {
     const struct store *store = maintenance->options.store;
     uint64_t limit = store->budget.limit;
-    if (budget_used(&store->budget) < limit - limit / PRESSED_SHARE || !store_has_room(store))
+    bool pressed = budget_used(&store->budget) >= limit - limit / PRESSED_SHARE;
+    if ((!pressed && !store_index_is_full(store)) || !store_has_room(store))
         return;
     if (commit_alone(maintenance->options.commit, freeze_early, maintenance) == STATUS_OK)
         maintenance_wake_dump(maintenance);

@@ -26,6 +26,8 @@ struct block {
     const struct record *records[(BLOCK_BYTES - 16) / sizeof(void *)];
 };
 
+_Static_assert(sizeof(struct chunk) + sizeof(struct block) == MEMTABLE_BYTES_MIN, "as announced");
+
 struct memtable {
     /* set at open, then constant */
     struct memtable_home *home;

@@ -31,6 +31,9 @@ struct memtable_home {
 
 MUST_CHECK enum status memtable_open(struct memtable_home *home, struct memtable **out_memtable);
 
+/* What the smallest takes that holds any small record. */
+enum { MEMTABLE_BYTES_MIN = (1 << 20) + (16 << 10) };
+
 /* Frees all records, large ones when their last reply is gone. Who brings the pin to {0, RETIRED}
  * calls it. NULL is allowed. */
 void memtable_close(struct memtable *memtable);

@@ -10,6 +10,8 @@
 enum {
     JOURNAL_SHARE = 4, /* of journal to memory, in a memtable that is full */
     JOURNAL_BYTES_MAX = 256 << 20,
+    PASSING_SHARE = 8, /* of the memory, and so many bytes: what the index leaves to values */
+    PASSING_BYTES = 3 << 20,
 };
 
 /* ---- opening and closing ---- */
@@ -23,12 +25,21 @@ static uint64_t journal_limit(uint64_t memtable_bytes_max)
                : JOURNAL_BYTES_MAX;
 }
 
+/* An index that took all memory would leave none for the values of its keys, nor for the deletes that
+ * make room: neither would come back before a start. */
+static uint64_t index_limit(uint64_t memory_bytes_max)
+{
+    uint64_t passing = memory_bytes_max / PASSING_SHARE + PASSING_BYTES;
+    return passing < memory_bytes_max / 2 ? memory_bytes_max - passing : memory_bytes_max / 2;
+}
+
 enum status store_init(struct store *store, uint64_t memory_bytes_max, uint64_t memtable_bytes_max,
                        struct stats *stats, const struct time_source *time, bool threaded)
 {
     memset(store, 0, sizeof *store);
     store->budget.limit = memory_bytes_max;
     store->memtable_bytes_max = memtable_bytes_max;
+    store->index_bytes_max = index_limit(memory_bytes_max);
     atomic_init(&store->journal_bytes_max, journal_limit(memtable_bytes_max));
     store->stats = stats;
     store->time = time;
@@ -308,6 +319,22 @@ enum status store_replay(struct store *store, const struct record *record)
         entry_pool_give(store->entries, spare);
     return STATUS_OK;
 }
+
+/* ---- memory ---- */
+
+bool store_would_bury(const struct store *store)
+{
+    return memtable_record_bytes(store->memtable) > 0 &&
+           keymap_count(store->keymap) > atomic_load_explicit(&store->keys, memory_order_relaxed);
+}
+
+struct entry *store_take_entry(struct store *store, struct bytes key)
+{
+    return store_index_is_full(store) ? entry_pool_take_idle(store->entries, key)
+                                      : entry_pool_take(store->entries, key);
+}
+
+/* ---- memtables ---- */
 
 enum status store_freeze(struct store *store)
 {

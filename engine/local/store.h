@@ -32,6 +32,7 @@ struct store {
     struct entry_pool *entries;
     struct keymap *keymap;
     uint64_t memtable_bytes_max;
+    uint64_t index_bytes_max; /* keymap and entries: the rest is for values on their way */
     /* synchronise themselves */
     struct slots slots;
     struct views views;
@@ -90,6 +91,9 @@ bool store_apply(struct store *store, uint64_t hash, struct record *record, stru
 /* Copies a checked record from the journal and applies it. NO_MEMORY. */
 MUST_CHECK enum status store_replay(struct store *store, const struct record *record);
 
+/* An entry for a key that may be new. NULL: such a key must be refused. Any thread. */
+MUST_CHECK struct entry *store_take_entry(struct store *store, struct bytes key);
+
 /* Makes a new memtable the active one if the old one is full and may be frozen. True: it did. */
 bool store_freeze_if_full(struct store *store);
 
@@ -115,13 +119,28 @@ static inline bool store_has_room(const struct store *store)
                STORE_MEMTABLES_MAX;
 }
 
-/* Memory that dumping would not free: keys, values being received or sent. */
+/* Memory that dumping would not free: keys, values being received or sent, the next memtable. */
 static inline uint64_t store_lasting_bytes(const struct store *store)
 {
     uint64_t used = budget_used(&store->budget);
     uint64_t passing = atomic_load_explicit(&store->memtables.bytes, memory_order_relaxed);
-    return used > passing ? used - passing : 0;
+    return (used > passing ? used - passing : 0) + MEMTABLE_BYTES_MIN;
 }
+
+/* Memory of the index: keymap and entries. */
+static inline uint64_t store_index_bytes(const struct store *store)
+{
+    return keymap_bytes(store->keymap) + entry_pool_bytes(store->entries);
+}
+
+/* Whether the index has all the memory that it may take: new keys need what deleted ones left. */
+static inline bool store_index_is_full(const struct store *store)
+{
+    return store_index_bytes(store) >= store->index_bytes_max;
+}
+
+/* Whether dumping the active memtable would leave something of deleted keys. The leader's. */
+bool store_would_bury(const struct store *store);
 
 /* ---- tables ---- */
 

@@ -81,6 +81,31 @@ static void what_is_given_back_is_used_again(void **state)
     end(&fixture);
 }
 
+static void what_is_idle_is_taken_without_more_memory(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    struct bytes key = bytes_of("a key");
+    assert_null(entry_pool_take_idle(fixture.pool, key));
+    assert_int_equal(entry_pool_bytes(fixture.pool), 0);
+    struct entry *first = entry_pool_take(fixture.pool, key);
+    uint64_t bytes = entry_pool_bytes(fixture.pool);
+    size_t count = 1;
+    while (entry_pool_take_idle(fixture.pool, key) != NULL)
+        count++;
+    assert_true(count > 100);
+    assert_null(entry_pool_take_idle(fixture.pool, bytes_of("a key of another length")));
+    assert_int_equal(entry_pool_idle_bytes(fixture.pool), 0);
+    entry_pool_give(fixture.pool, first);
+    assert_int_equal(entry_pool_idle_bytes(fixture.pool), 24);
+    assert_ptr_equal(entry_pool_take_idle(fixture.pool, key), first);
+    assert_null(entry_pool_take_idle(fixture.pool, key));
+    assert_int_equal(entry_pool_idle_bytes(fixture.pool), 0);
+    assert_int_equal(entry_pool_bytes(fixture.pool), bytes);
+    end(&fixture);
+}
+
 static void keys_of_every_length_fit(void **state)
 {
     (void)state;
@@ -111,6 +136,8 @@ int main(int argc, char **argv)
         TEST("costs fifteen bytes beside the key", costs_fifteen_bytes_beside_the_key),
         TEST("a store of few keys stays small", a_store_of_few_keys_stays_small),
         TEST("what is given back is used again", what_is_given_back_is_used_again),
+        TEST("what is idle is taken without more memory",
+             what_is_idle_is_taken_without_more_memory),
         TEST("keys of every length fit", keys_of_every_length_fit),
     };
     return test_main(argc, argv, "entry", tests);
