@@ -356,7 +356,7 @@ static void every_engine_status_has_its_answer(void **state)
     } rows[] = {
         {"NOT_FOUND", "key-not-found", 404, false},
         {"INVALID", "internal", 500, false},
-        {"NOT_A_NUMBER", "internal", 500, false},
+        {"NOT_A_NUMBER", "not-a-number", 422, false},
         {"TOO_LARGE", "value-too-large", 413, false},
         {"BUSY", "busy", 503, true},
         {"LOADING", "loading", 503, true},
