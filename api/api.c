@@ -13,6 +13,9 @@
 #include "request.h"
 #include "trace.h"
 
+/* Texts of the largest size that may be received at once; there is room for many of a usual one. */
+enum { API_LARGEST_TEXTS = 2 };
+
 /* ---- opening and closing ---- */
 
 static bool render_plain_problems(struct api *api)
@@ -33,6 +36,7 @@ enum status api_open(struct engine *engine, const struct api_options *options, s
         return STATUS_NO_MEMORY;
     api->engine = engine;
     api->options = *options;
+    api->texts.limit = API_LARGEST_TEXTS * request_text_bytes_max(api);
     api->metrics = metrics_open();
     if (api->metrics == NULL || !render_plain_problems(api)) {
         api_close(api);
@@ -200,7 +204,7 @@ enum api_verdict api_begin(struct api *api, struct exchange *exchange,
     metrics_begin(api->metrics);
     request->method = method_find(exchange->method);
     if (accept(api, exchange))
-        return request->body.value != NULL ? API_BODY : API_NO_BODY;
+        return body_is_wanted(&request->body) ? API_BODY : API_NO_BODY;
     if (!framing_has_body(&request->framing) && !distrusts_framing(request->problem.code))
         return API_NO_BODY; /* refused by api_finish: the connection can be kept */
     answer_problem(api, request, out_response);
@@ -217,12 +221,11 @@ bool api_body(struct api *api, struct exchange *exchange, const void *piece, siz
 static void work(struct api *api, struct exchange *exchange, struct response *out_response)
 {
     struct api_request *request = exchange->request;
-    if (body_is_over(&request->body)) {
-        bool grown = request->body.failed == STATUS_OK;
-        request_fail(api, request, grown ? STATUS_TOO_LARGE : request->body.failed);
-    } else if (request->operation != NULL) {
+    if (body_is_over(&request->body))
+        request_fail_body(api, request);
+    else if (request->operation != NULL)
         request->operation->finish(api, exchange, out_response);
-    } else {
+    else {
         out_response->status = 204;
         add_allow(out_response, request->route);
     }
@@ -247,6 +250,7 @@ void api_end(struct api *api, struct exchange *exchange, const struct api_result
     if (request == NULL)
         return;
     body_close(api->engine, &request->body);
+    problem_done(&request->problem);
     free(request);
     exchange->request = NULL;
 }

@@ -55,6 +55,11 @@ static size_t without_padding(struct bytes text)
     return size;
 }
 
+size_t base64_bytes(struct bytes text)
+{
+    return without_padding(text) * 3 / 4;
+}
+
 bool base64_read(struct bytes text, unsigned char *buffer, struct bytes *out_bytes)
 {
     const char *letters = text.data;

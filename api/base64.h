@@ -19,6 +19,9 @@ static inline size_t base64_text_bytes(size_t bytes)
 size_t base64_write(struct bytes bytes, char *out_text);
 size_t base64url_write(struct bytes bytes, char *out_text);
 
+/* The bytes that such a text stands for. */
+size_t base64_bytes(struct bytes text);
+
 /* Reads either alphabet, with its padding or without, into `buffer`, which has room for three bytes
  * per four of the text. False: it is no such text, or not the only one of its bytes. */
 bool base64_read(struct bytes text, unsigned char *buffer, struct bytes *out_bytes);

@@ -17,33 +17,81 @@ enum status body_open(struct engine *engine, struct body *body, struct bytes key
     return engine_value_open(engine, key, meta, (size_t)capacity, &body->value);
 }
 
+/* ---- texts ---- */
+
+static bool charge(struct body_budget *budget, uint64_t bytes)
+{
+    uint64_t before = atomic_fetch_add_explicit(&budget->used, bytes, memory_order_relaxed);
+    if (before + bytes <= budget->limit)
+        return true;
+    atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
+    return false;
+}
+
+static enum status grow_text(struct body *body, uint64_t capacity)
+{
+    uint64_t more = capacity - body->text_capacity;
+    if (!charge(body->budget, more))
+        return STATUS_BUSY;
+    unsigned char *grown = realloc(body->text, (size_t)capacity);
+    if (grown == NULL) {
+        atomic_fetch_sub_explicit(&body->budget->used, more, memory_order_relaxed);
+        return STATUS_NO_MEMORY;
+    }
+    body->text = grown;
+    body->text_capacity = capacity;
+    return STATUS_OK;
+}
+
+enum status body_open_text(struct body *body, struct body_budget *budget, uint64_t limit)
+{
+    body->limit = limit;
+    body->budget = budget;
+    return grow_text(body, smaller(BODY_FIRST_BYTES, limit));
+}
+
+/* ---- both ---- */
+
 void body_close(struct engine *engine, struct body *body)
 {
     engine_value_close(engine, body->value);
     body->value = NULL;
+    free(body->text);
+    body->text = NULL;
+    if (body->budget != NULL)
+        atomic_fetch_sub_explicit(&body->budget->used, body->text_capacity, memory_order_relaxed);
+    body->text_capacity = 0;
 }
 
 static enum status grow(struct engine *engine, struct body *body, uint64_t needed)
 {
-    uint64_t capacity = body->value->capacity;
+    uint64_t capacity = body->text != NULL ? body->text_capacity : body->value->capacity;
     if (needed <= capacity)
         return STATUS_OK;
     while (capacity < needed)
         capacity = capacity < BODY_FIRST_BYTES ? BODY_FIRST_BYTES : capacity * 2;
-    return engine_value_grow(engine, &body->value, (size_t)smaller(capacity, body->limit));
+    capacity = smaller(capacity, body->limit);
+    return body->text != NULL ? grow_text(body, capacity)
+                              : engine_value_grow(engine, &body->value, (size_t)capacity);
+}
+
+static void append(struct body *body, const void *piece, size_t size)
+{
+    unsigned char *room = body->text != NULL ? body->text : body->value->data;
+    memcpy(room + body->received, piece, size);
+    if (body->value != NULL)
+        body->value->size = (size_t)body->received + size;
 }
 
 bool body_take(struct engine *engine, struct body *body, const void *piece, size_t size)
 {
     uint64_t received = body->received + size;
-    if (body->value != NULL && received <= body->limit) {
+    if (body_is_wanted(body) && received <= body->limit) {
         body->failed = grow(engine, body, received);
-        if (body->failed == STATUS_OK) {
-            memcpy(body->value->data + body->received, piece, size);
-            body->value->size = (size_t)received;
-        } else {
+        if (body->failed == STATUS_OK)
+            append(body, piece, size);
+        else
             body->limit = body->received;
-        }
     }
     body->received = received;
     if (body_is_over(body))

@@ -55,6 +55,48 @@ static bool set_number(json_t *object, const char *name, uint64_t number)
     return set(object, name, json_integer((json_int_t)number));
 }
 
+static json_t *base64(struct bytes bytes)
+{
+    char *text = malloc(base64_text_bytes(bytes.size));
+    if (text == NULL)
+        return NULL;
+    json_t *value = json_stringn_nocheck(text, base64_write(bytes, text));
+    free(text);
+    return value;
+}
+
+/* As text under `name`, or as base64 under `base64_name` when it is no UTF-8. */
+static bool set_bytes(json_t *object, const char *name, const char *base64_name, struct bytes bytes)
+{
+    json_t *text = json_stringn(bytes.size > 0 ? bytes.data : "", bytes.size);
+    return text != NULL ? set(object, name, text) : set(object, base64_name, base64(bytes));
+}
+
+static bool set_etag(json_t *object, struct engine_version version)
+{
+    char text[ETAG_BYTES];
+    etag_write(version, text);
+    return set_text(object, "etag", text);
+}
+
+static json_t *failed_operations(const struct problem *problem)
+{
+    json_t *list = json_array();
+    bool ok = list != NULL;
+    for (size_t i = 0; i < problem->failed_count && ok; i++) {
+        const struct problem_failed *failed = &problem->failed[i];
+        json_t *object = json_object();
+        ok = json_array_append_new(list, object) == 0 &&
+             set_number(object, "index", failed->index) &&
+             set_bytes(object, "key", "key_base64", failed->key) &&
+             (failed->version.sequence == 0 || set_etag(object, failed->version));
+    }
+    if (ok)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
 char *codec_problem(const struct problem *problem, size_t *out_size)
 {
     const struct problem_row *row = problem_row(problem->code);
@@ -71,6 +113,10 @@ char *codec_problem(const struct problem *problem, size_t *out_size)
     }
     if (problem->etag[0] != '\0')
         ok = ok && set_text(object, "etag", problem->etag);
+    if (problem->pointer[0] != '\0')
+        ok = ok && set_text(object, "pointer", problem->pointer);
+    if (problem->failed_count > 0)
+        ok = ok && set(object, "failed", failed_operations(problem));
     if (retry_after_s > 0)
         ok = ok && set_number(object, "retry_after_ms", (uint64_t)retry_after_s * 1000);
     return write_out(object, ok, JSON_COMPACT, out_size);
@@ -166,23 +212,6 @@ char *codec_compactions(const struct engine_compaction *rows, size_t count, size
 
 /* ---- listings ---- */
 
-static json_t *base64(struct bytes bytes)
-{
-    char *text = malloc(base64_text_bytes(bytes.size));
-    if (text == NULL)
-        return NULL;
-    json_t *value = json_stringn_nocheck(text, base64_write(bytes, text));
-    free(text);
-    return value;
-}
-
-/* As text under `name`, or as base64 under `base64_name` when it is no UTF-8. */
-static bool set_bytes(json_t *object, const char *name, const char *base64_name, struct bytes bytes)
-{
-    json_t *text = json_stringn(bytes.size > 0 ? bytes.data : "", bytes.size);
-    return text != NULL ? set(object, name, text) : set(object, base64_name, base64(bytes));
-}
-
 static bool set_href(json_t *object, struct bytes key)
 {
     static const char path[] = "/keys/";
@@ -203,13 +232,6 @@ static bool set_time(json_t *object, const char *name, int64_t ms)
         return set(object, name, json_null());
     write_time(ms, text);
     return set_text(object, name, text);
-}
-
-static bool set_etag(json_t *object, struct engine_version version)
-{
-    char text[ETAG_BYTES];
-    etag_write(version, text);
-    return set_text(object, "etag", text);
 }
 
 static bool set_content_type(json_t *object, struct bytes meta)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plain structs to JSON: the only file that includes <jansson.h>. Texts returned are malloc'ed, end
+ * Plain structs to JSON: with reader.c, which reads, the only file that includes
+ * <jansson.h>. Texts returned are malloc'ed, end
  * with a newline and have `*out_size` bytes; NULL is no memory.
  */
 #ifndef KEYREST_API_CODEC_H

@@ -78,33 +78,50 @@ static bool read_line(struct tag_list *list, struct bytes line, struct problem *
     }
 }
 
+static struct tag_list begin_list(struct conditions *conditions, enum header_name name)
+{
+    return (struct tag_list){
+        .header = header_name_text(name),
+        .strong = name == HEADER_IF_MATCH,
+        .versions = conditions->versions[conditions->count],
+    };
+}
+
+static bool end_list(const struct tag_list *list, struct conditions *conditions,
+                     struct problem *problem)
+{
+    if (list->tags == 0)
+        return refuse(list, problem, "is empty");
+    if (list->any && list->tags > 1)
+        return refuse(list, problem, "has * beside other tags");
+    conditions->items[conditions->count++] = (struct engine_condition){
+        .kind = list->strong ? (list->any ? ENGINE_IF_PRESENT : ENGINE_IF_ONE_OF)
+                             : (list->any ? ENGINE_IF_ABSENT : ENGINE_IF_NONE_OF),
+        .versions = list->versions,
+        .version_count = list->version_count,
+    };
+    return true;
+}
+
 static bool read_field(const struct exchange *exchange, const struct headers *headers,
                        enum header_name name, struct conditions *conditions,
                        struct problem *problem)
 {
     if (headers->counts[name] == 0)
         return true;
-    bool if_match = name == HEADER_IF_MATCH;
-    struct tag_list list = {
-        .header = header_name_text(name),
-        .strong = if_match,
-        .versions = conditions->versions[conditions->count],
-    };
+    struct tag_list list = begin_list(conditions, name);
     struct bytes line;
     for (size_t index = 0; headers_next(exchange, name, &index, &line);)
         if (!read_line(&list, line, problem))
             return false;
-    if (list.tags == 0)
-        return refuse(&list, problem, "is empty");
-    if (list.any && list.tags > 1)
-        return refuse(&list, problem, "has * beside other tags");
-    conditions->items[conditions->count++] = (struct engine_condition){
-        .kind = if_match ? (list.any ? ENGINE_IF_PRESENT : ENGINE_IF_ONE_OF)
-                         : (list.any ? ENGINE_IF_ABSENT : ENGINE_IF_NONE_OF),
-        .versions = list.versions,
-        .version_count = list.version_count,
-    };
-    return true;
+    return end_list(&list, conditions, problem);
+}
+
+bool conditions_add(struct conditions *conditions, enum header_name name, struct bytes text,
+                    struct problem *problem)
+{
+    struct tag_list list = begin_list(conditions, name);
+    return read_line(&list, text, problem) && end_list(&list, conditions, problem);
 }
 
 bool conditions_read(const struct exchange *exchange, const struct headers *headers,

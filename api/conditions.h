@@ -24,6 +24,13 @@ struct conditions {
 MUST_CHECK bool conditions_read(const struct exchange *exchange, const struct headers *headers,
                                 struct conditions *out_conditions, struct problem *problem);
 
+/*
+ * Adds what a field's text says, read as the header `name` (If-Match or If-None-Match), which was not
+ * read before.
+ */
+MUST_CHECK bool conditions_add(struct conditions *conditions, enum header_name name,
+                               struct bytes text, struct problem *problem);
+
 enum conditions_verdict {
     CONDITIONS_HOLD,
     CONDITIONS_FAILED,       /* 412 */

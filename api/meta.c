@@ -58,6 +58,24 @@ static bool measure(const struct exchange *exchange, const struct headers *heade
     return true;
 }
 
+size_t meta_header_bytes(struct bytes value)
+{
+    return PREFIX_BYTES + value.size;
+}
+
+static void write_prefix(size_t header, size_t size, unsigned char *out)
+{
+    out[0] = (unsigned char)header;
+    out[1] = (unsigned char)(size & 0xff);
+    out[2] = (unsigned char)(size >> 8);
+}
+
+void meta_write_header(enum meta_header header, struct bytes value, unsigned char *out_data)
+{
+    write_prefix(header, value.size, out_data);
+    memcpy(out_data + PREFIX_BYTES, value.data, value.size);
+}
+
 static void write_all(const struct exchange *exchange, const struct headers *headers,
                       unsigned char *next)
 {
@@ -65,9 +83,7 @@ static void write_all(const struct exchange *exchange, const struct headers *hea
         size_t size = join(exchange, headers, kept[i].name, NULL);
         if (size == 0)
             continue;
-        next[0] = (unsigned char)i;
-        next[1] = (unsigned char)(size & 0xff);
-        next[2] = (unsigned char)(size >> 8);
+        write_prefix(i, size, next);
         join(exchange, headers, kept[i].name, next + PREFIX_BYTES);
         next += PREFIX_BYTES + size;
     }

@@ -25,6 +25,10 @@ MUST_CHECK bool meta_encode(const struct exchange *exchange, const struct header
                             uint32_t meta_bytes_max, unsigned char **out_data, size_t *out_size,
                             struct problem *problem);
 
+/* Bytes of one header's encoding; writes it to `out_data`, which has that much room. */
+size_t meta_header_bytes(struct bytes value);
+void meta_write_header(enum meta_header header, struct bytes value, unsigned char *out_data);
+
 /* Takes the next header off the front of `meta`. False: none left, or the rest is malformed. */
 bool meta_next(struct bytes *meta, enum meta_header *out_header, struct bytes *out_value);
 

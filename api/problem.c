@@ -77,6 +77,7 @@ bool problem_set(struct problem *problem, enum problem_code code)
 {
     problem->code = code;
     problem->detail[0] = '\0';
+    problem->pointer[0] = '\0';
     problem->member_count = 0;
     return false;
 }
@@ -89,6 +90,13 @@ bool problem_set_detail(struct problem *problem, enum problem_code code, const c
     vsnprintf(problem->detail, sizeof problem->detail, format, arguments);
     va_end(arguments);
     return false;
+}
+
+void problem_done(struct problem *problem)
+{
+    free(problem->failed);
+    problem->failed = NULL;
+    problem->failed_count = 0;
 }
 
 unsigned problem_retry_after_s(const struct problem *problem)

@@ -38,7 +38,7 @@ enum problem_code problem_find(struct bytes text);
 /* How the HTTP layer answers an engine's status other than OK. */
 enum problem_code problem_of_status(enum status status);
 
-enum { PROBLEM_MEMBERS_MAX = 4, PROBLEM_DETAIL_BYTES = 640 };
+enum { PROBLEM_MEMBERS_MAX = 4, PROBLEM_DETAIL_BYTES = 640, PROBLEM_POINTER_BYTES = 100 };
 
 /* An extension member. */
 struct problem_member {
@@ -46,12 +46,22 @@ struct problem_member {
     uint64_t number;
 };
 
+/* One operation of a batch whose condition does not hold. */
+struct problem_failed {
+    uint32_t index;
+    struct bytes key;
+    struct engine_version version; /* the current one; sequence 0: absent */
+};
+
 /* One refusal. Zero: none yet. */
 struct problem {
     enum problem_code code;
-    unsigned retry_after_s;            /* overrides the row's when not 0 */
-    char detail[PROBLEM_DETAIL_BYTES]; /* empty: the row's hint */
-    char etag[ETAG_BYTES];             /* the current version; empty: none to tell */
+    unsigned retry_after_s;              /* overrides the row's when not 0 */
+    char detail[PROBLEM_DETAIL_BYTES];   /* empty: the row's hint */
+    char etag[ETAG_BYTES];               /* the current version; empty: none to tell */
+    char pointer[PROBLEM_POINTER_BYTES]; /* into a JSON body (RFC 6901); empty: none to tell */
+    struct problem_failed *failed;       /* one allocation, with the keys in it; NULL: none */
+    size_t failed_count;
     struct problem_member members[PROBLEM_MEMBERS_MAX];
     size_t member_count;
 };
@@ -63,6 +73,9 @@ struct problem {
 bool problem_set(struct problem *problem, enum problem_code code);
 bool problem_set_detail(struct problem *problem, enum problem_code code, const char *format, ...)
     PRINTF(3, 4);
+
+/* Frees what it holds. */
+void problem_done(struct problem *problem);
 
 /* Seconds after which asking again may help; 0: never. */
 unsigned problem_retry_after_s(const struct problem *problem);

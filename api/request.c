@@ -2,6 +2,8 @@
 /* How the store's state becomes a refusal that tells what to do. */
 #include "request.h"
 
+#include <string.h>
+
 bool request_is_draining(const struct api *api, const struct exchange *exchange)
 {
     return exchange->draining || atomic_load_explicit(&api->draining, memory_order_relaxed);
@@ -37,6 +39,55 @@ bool request_fail(const struct api *api, struct api_request *request, enum statu
     if (problem->code == PROBLEM_VALUE_TOO_LARGE)
         problem_add_number(problem, "limit", engine_limits(api->engine)->value_bytes_max);
     return false;
+}
+
+/* Values as base64 or escaped text, and what stands around them. */
+uint64_t request_text_bytes_max(const struct api *api)
+{
+    return 2 * engine_limits(api->engine)->value_bytes_max + (4 << 20);
+}
+
+static bool refuse_text(struct api_request *request, uint64_t limit, uint64_t actual)
+{
+    problem_set_detail(
+        &request->problem, PROBLEM_BATCH_TOO_LARGE,
+        "The body is too large: send fewer or smaller operations at once. `limit` is "
+        "in bytes. Nothing was changed.");
+    problem_add_number(&request->problem, "limit", limit);
+    problem_add_number(&request->problem, "actual", actual);
+    return false;
+}
+
+bool request_fail_body(const struct api *api, struct api_request *request)
+{
+    const struct body *body = &request->body;
+    if (body->failed != STATUS_OK)
+        return request_fail(api, request, body->failed);
+    if (body->budget != NULL)
+        return refuse_text(request, body->limit, body->received);
+    return request_fail(api, request, STATUS_TOO_LARGE);
+}
+
+static bool is_json(const struct headers *headers)
+{
+    struct bytes type = headers->values[HEADER_CONTENT_TYPE];
+    const char *end = type.size > 0 ? memchr(type.data, ';', type.size) : NULL;
+    if (end != NULL)
+        type.size = (size_t)(end - (const char *)type.data);
+    while (type.size > 0 && ((const char *)type.data)[type.size - 1] == ' ')
+        type.size--;
+    return headers->counts[HEADER_CONTENT_TYPE] == 1 && header_is(type, "application/json");
+}
+
+bool request_begin_json(struct api *api, struct api_request *request)
+{
+    uint64_t limit = request_text_bytes_max(api);
+    if (!is_json(&request->headers))
+        return problem_set(&request->problem, PROBLEM_MEDIA_TYPE);
+    if (request->framing.content_length > limit)
+        return refuse_text(request, limit, request->framing.content_length);
+    enum status status = body_open_text(&request->body, &api->texts, limit);
+    return status == STATUS_OK || request_fail(api, request, status);
 }
 
 bool request_fail_condition(struct api_request *request, struct engine_version current)

@@ -25,6 +25,7 @@ struct api {
     struct api_options options;
     struct metrics *metrics;
     struct bytes plain_problems[PROBLEM_COUNT]; /* bodies of refusals without particulars */
+    struct body_budget texts;                   /* bodies that are read as JSON */
     /* atomic: set by api_drain, read by every request; relaxed, it carries no data */
     atomic_bool draining;
 };
@@ -50,6 +51,15 @@ bool request_is_draining(const struct api *api, const struct exchange *exchange)
 
 /* Sets the problem that answers an engine's status, with the figures that help. Always false. */
 bool request_fail(const struct api *api, struct api_request *request, enum status status);
+
+/* The same for a body that is over its limit, or had no room. */
+bool request_fail_body(const struct api *api, struct api_request *request);
+
+/* The largest text that is taken as a body. */
+uint64_t request_text_bytes_max(const struct api *api);
+
+/* Begins to receive a JSON body of at most that size. media-type, batch-too-large, busy, memory-full. */
+MUST_CHECK bool request_begin_json(struct api *api, struct api_request *request);
 
 /* The same for a condition that does not hold: tells the current version. */
 bool request_fail_condition(struct api_request *request, struct engine_version current);

@@ -104,12 +104,8 @@ static bool has_dot_segment(struct bytes key)
     return false;
 }
 
-bool target_read_key(struct bytes raw, uint32_t key_bytes_max, unsigned char *buffer,
-                     struct bytes *out_key, struct problem *problem)
+bool target_accept_key(struct bytes key, uint32_t key_bytes_max, struct problem *problem)
 {
-    struct bytes key;
-    if (!decode(raw, buffer, &key, problem))
-        return false;
     if (key.size == 0)
         return problem_set(problem, PROBLEM_KEY_EMPTY);
     if (key.size > key_bytes_max) {
@@ -122,6 +118,15 @@ bool target_read_key(struct bytes raw, uint32_t key_bytes_max, unsigned char *bu
         return problem_set(problem, PROBLEM_KEY_NUL);
     if (has_dot_segment(key))
         return problem_set(problem, PROBLEM_KEY_DOT_SEGMENT);
+    return true;
+}
+
+bool target_read_key(struct bytes raw, uint32_t key_bytes_max, unsigned char *buffer,
+                     struct bytes *out_key, struct problem *problem)
+{
+    struct bytes key;
+    if (!decode(raw, buffer, &key, problem) || !target_accept_key(key, key_bytes_max, problem))
+        return false;
     *out_key = key;
     return true;
 }

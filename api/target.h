@@ -25,6 +25,10 @@ struct target {
 MUST_CHECK bool target_read(const char *raw, bool has_nul, struct target *out_target,
                             struct problem *problem);
 
+/* Whether it may be a key. key-empty, key-too-long, key-nul, key-dot-segment. */
+MUST_CHECK bool target_accept_key(struct bytes key, uint32_t key_bytes_max,
+                                  struct problem *problem);
+
 /*
  * Decodes a key into `buffer`, which has room for `raw.size` bytes. bad-percent-encoding,
  * key-empty, key-too-long, key-nul, key-dot-segment.

@@ -185,6 +185,8 @@ struct engine_operation {
     enum engine_outcome outcome;
     int64_t number;                /* add, on OK: the new value */
     struct engine_version version; /* the new version, or the current one (sequence 0: absent) */
+    struct engine_version
+        before; /* the current one, where anything of this commit is judged by it */
 };
 
 /*

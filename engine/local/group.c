@@ -136,7 +136,8 @@ static enum status judge_one(struct group *group, struct engine_operation *opera
     if (status != STATUS_OK)
         return status;
     uint64_t current = write->current.sequence;
-    operation->version = (struct engine_version){current != 0 ? group->store->epoch : 0, current};
+    operation->before = (struct engine_version){current != 0 ? group->store->epoch : 0, current};
+    operation->version = operation->before;
     if (!conditions_hold(operation, operation->version))
         return STATUS_CONFLICT;
     return operation->type == ENGINE_ADD && !add(operation, write) ? STATUS_NOT_A_NUMBER

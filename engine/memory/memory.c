@@ -260,7 +260,7 @@ static enum status judge_locked(struct memory_engine *engine, struct engine_oper
     for (uint32_t i = 0; i < count; i++) {
         struct engine_operation *operation = &operations[i];
         const struct version *version = find_locked(engine, operation->key);
-        operation->version = version_of(engine, version);
+        operation->version = operation->before = version_of(engine, version);
         operation->outcome = ENGINE_FAILED;
         if (!conditions_hold(operation))
             status = STATUS_CONFLICT;

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One operation of a batch, as its JSON object says it: read, refused at the member that is wrong, and
+ * its value put into room that the engine gives and counts. One thread.
+ */
+#ifndef KEYREST_API_STEP_H
+#define KEYREST_API_STEP_H
+
+#include "../engine/engine.h"
+#include "conditions.h"
+#include "reader.h"
+
+struct step {
+    enum engine_operation_type type; /* PUT, DELETE, CHECK */
+    struct bytes key;                /* its own */
+    struct conditions conditions;
+    struct engine_value *value; /* put: its own, until a commit takes it over */
+    int64_t expires_ms;
+};
+
+/* What all steps of a batch have in common. */
+struct step_context {
+    struct engine *engine;
+    int64_t now_ms;
+    uint64_t value_bytes; /* of all values read so far; at most value_bytes_max */
+    enum status failed;   /* why the engine gave no room for a value */
+};
+
+/*
+ * Reads one into `step`, which is zero. False: the reader's problem is set, or `failed`. To be done in
+ * any case.
+ */
+MUST_CHECK bool step_read(struct step_context *context, struct reader *reader, struct step *step);
+void step_done(struct step *step, struct engine *engine);
+
+/*
+ * Reads a key, whose text stands under `key` or whose bytes stand under `key_base64` of an object that
+ * was read (the other is zero). `*out_key` is malloc'ed.
+ */
+MUST_CHECK bool step_read_key(struct reader *reader, const struct reader_text *text,
+                              const struct reader_text *base64, uint32_t key_bytes_max,
+                              struct bytes *out_key);
+
+#endif
