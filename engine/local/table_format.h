@@ -15,7 +15,7 @@
 #include "format.h"
 
 enum {
-    TABLE_BLOCK_BYTES = 32 << 10, /* an index block ends with the entry that reaches this */
+    TABLE_BLOCK_BYTES = 8 << 10, /* an index block ends with the entry that reaches this */
     TABLE_EXPIRY_QUANTILES = 16,
 };
 
