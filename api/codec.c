@@ -300,6 +300,18 @@ static bool append_prefix(json_t *prefixes, struct bytes prefix)
     return json_array_append_new(prefixes, text) == 0;
 }
 
+char *codec_found(const struct listed *items, size_t count, size_t *out_size)
+{
+    json_t *list = json_array(), *object = json_pack("{s:o}", "items", list);
+    bool ok = object != NULL;
+    for (size_t i = 0; i < count && ok; i++)
+        ok = json_array_append_new(
+                 list, items[i].key.size == 0
+                           ? json_null()
+                           : listed_object(&items[i], QUERY_FIELDS_STANDARD | QUERY_VALUE)) == 0;
+    return write_out(object, ok, JSON_COMPACT, out_size);
+}
+
 char *codec_page(const struct page *page, size_t *out_size)
 {
     json_t *object = json_object(), *items = json_array(), *prefixes = json_array();

@@ -44,6 +44,9 @@ struct page {
 
 char *codec_page(const struct page *page, size_t *out_size);
 
+/* {"items": [...]}, each with its value; null for a key of no bytes: it was not found. */
+char *codec_found(const struct listed *items, size_t count, size_t *out_size);
+
 /* One object on a line of its own, and the last line of a whole list. */
 char *codec_listed(const struct listed *listed, uint32_t fields, size_t *out_size);
 char *codec_prefix(struct bytes prefix, size_t *out_size);

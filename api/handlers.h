@@ -16,6 +16,7 @@ void keys_delete(struct api *api, struct exchange *exchange, struct response *ou
 void key_get(struct api *api, struct exchange *exchange, struct response *out_response);
 void key_put(struct api *api, struct exchange *exchange, struct response *out_response);
 void key_delete(struct api *api, struct exchange *exchange, struct response *out_response);
+void batch_get(struct api *api, struct exchange *exchange, struct response *out_response);
 void batch_post(struct api *api, struct exchange *exchange, struct response *out_response);
 void incr_post(struct api *api, struct exchange *exchange, struct response *out_response);
 void health_live(struct api *api, struct exchange *exchange, struct response *out_response);

@@ -83,34 +83,35 @@ static bool read_type(struct reader *reader, const struct members *members, stru
     return reader_refuse(reader, "op", "it must be put, delete or check.");
 }
 
-static bool decode_key(struct reader *reader, struct bytes text, unsigned char *buffer,
-                       struct bytes *out_key)
+bool step_read_key(struct reader *reader, const char *member, struct bytes given, bool is_base64,
+                   uint32_t key_bytes_max, struct bytes *out_key)
 {
-    return base64_read(text, buffer, out_key) ||
-           reader_refuse(reader, "key_base64", "it is not base64 (RFC 4648).");
-}
-
-bool step_read_key(struct reader *reader, const struct reader_text *text,
-                   const struct reader_text *base64, uint32_t key_bytes_max, struct bytes *out_key)
-{
-    bool is_base64 = base64->owner != NULL;
-    const char *member = is_base64 ? "key_base64" : "key";
     struct problem refusal = {0};
-    if (is_base64 == (text->owner != NULL))
-        return reader_refuse(reader, "key", "give either key or key_base64.");
-    struct bytes given = is_base64 ? base64->bytes : text->bytes, key = given;
+    struct bytes key = given;
     AUTO_FREE unsigned char *buffer = malloc(given.size + 1);
     if (buffer == NULL)
         return problem_set(reader->problem, PROBLEM_MEMORY_FULL);
     memcpy(buffer, given.data, given.size);
-    if (is_base64 && !decode_key(reader, given, buffer, &key))
-        return false;
+    if (is_base64 && !base64_read(given, buffer, &key))
+        return reader_refuse(reader, member, "it is not base64 (RFC 4648).");
     if (!target_accept_key(key, key_bytes_max, &refusal)) {
         const struct problem_row *row = problem_row(refusal.code);
         return reader_refuse(reader, member, "%s. %s", row->title, row->hint);
     }
     *out_key = (struct bytes){TAKE(buffer), key.size};
     return true;
+}
+
+static bool read_key(const struct step_context *context, struct reader *reader,
+                     const struct members *members, struct step *step)
+{
+    uint32_t key_bytes_max = engine_limits(context->engine)->key_bytes_max;
+    bool is_base64 = members->present[MEMBER_KEY_BASE64];
+    enum member member = is_base64 ? MEMBER_KEY_BASE64 : MEMBER_KEY;
+    if (is_base64 == members->present[MEMBER_KEY])
+        return reader_refuse(reader, "key", "give either key or key_base64.");
+    return step_read_key(reader, rows[member].name, members->texts[member].bytes, is_base64,
+                         key_bytes_max, &step->key);
 }
 
 /* ---- conditions, expiry ---- */
@@ -241,10 +242,8 @@ static bool accept_members(struct reader *reader, const struct members *members,
 static bool judge(struct step_context *context, struct reader *reader,
                   const struct members *members, struct step *step)
 {
-    uint32_t key_bytes_max = engine_limits(context->engine)->key_bytes_max;
     return read_type(reader, members, step) && accept_members(reader, members, step) &&
-           step_read_key(reader, &members->texts[MEMBER_KEY], &members->texts[MEMBER_KEY_BASE64],
-                         key_bytes_max, &step->key) &&
+           read_key(context, reader, members, step) &&
            read_condition(reader, members, MEMBER_IF_MATCH, HEADER_IF_MATCH, step) &&
            read_condition(reader, members, MEMBER_IF_NONE_MATCH, HEADER_IF_NONE_MATCH, step) &&
            read_ttl(reader, members, context->now_ms, step) &&

@@ -34,11 +34,10 @@ MUST_CHECK bool step_read(struct step_context *context, struct reader *reader, s
 void step_done(struct step *step, struct engine *engine);
 
 /*
- * Reads a key, whose text stands under `key` or whose bytes stand under `key_base64` of an object that
- * was read (the other is zero). `*out_key` is malloc'ed.
+ * Makes a malloc'ed key of its text, or of its base64, which stood at `member` of the value that is read
+ * (NULL: was it).
  */
-MUST_CHECK bool step_read_key(struct reader *reader, const struct reader_text *text,
-                              const struct reader_text *base64, uint32_t key_bytes_max,
-                              struct bytes *out_key);
+MUST_CHECK bool step_read_key(struct reader *reader, const char *member, struct bytes given,
+                              bool is_base64, uint32_t key_bytes_max, struct bytes *out_key);
 
 #endif

@@ -177,6 +177,23 @@ static void a_refused_batch_changes_nothing_and_can_be_tried_again(void **state)
     subject_assert_absent(subject, "old");
 }
 
+static void a_judged_commit_tells_the_versions_before(void **state)
+{
+    struct subject *subject = *state;
+    struct engine_version kept = subject_put(subject, "kept", "v");
+    struct engine_version doomed = subject_put(subject, "doomed", "v");
+    struct engine_operation batch[] = {
+        put_operation(subject, "new", "1"),
+        put_operation(subject, "kept", "2"),
+        delete_operation("doomed"),
+        check_operation("absent", &if_absent),
+    };
+    assert_int_equal(subject_commit(subject, batch, COUNT_OF(batch)), STATUS_OK);
+    const struct engine_version none = {0, 0}, before[] = {none, kept, doomed, none};
+    for (size_t i = 0; i < COUNT_OF(batch); i++)
+        assert_true(engine_version_equal(batch[i].before, before[i]));
+}
+
 static void a_key_in_two_operations_is_invalid(void **state)
 {
     struct subject *subject = *state;
@@ -468,6 +485,8 @@ int main(int argc, char **argv)
         TEST("a batch is applied whole", a_batch_is_applied_whole),
         TEST("a refused batch changes nothing and can be tried again",
              a_refused_batch_changes_nothing_and_can_be_tried_again),
+        TEST("a judged commit tells the versions before",
+             a_judged_commit_tells_the_versions_before),
         TEST("a key in two operations is INVALID", a_key_in_two_operations_is_invalid),
         TEST("malformed commits are refused", malformed_commits_are_refused),
         TEST("the most operations are taken and not one more",

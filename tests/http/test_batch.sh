@@ -59,6 +59,23 @@ limits_are_kept() {
 }
 promise "operations, values and bodies are limited" limits_are_kept
 
+many_are_read_at_once() {
+    batch '{"ops":[{"op":"put","key":"g1","value":"one","content_type":"text/plain"},{"op":"put","key_base64":"/w==","value_base64":"/wA="}]}'
+    request POST /batch/get --json '{"keys":["g1","absent",{"key_base64":"/w=="},"g1"]}'
+    expect_status 200; expect_header Cache-Control no-store
+    expect_match items "$(<"$work/body")" '^\{"items":\[\{"key":"g1","href":"/keys/g1",.*"content_type":"text/plain",.*"value":"one"\},null,\{"key_base64":"/w==",.*"value_base64":"/wA="\},\{"key":"g1",.*\]\}$'
+    request POST /batch/get --json '{"keys":["a","",7]}'; expect_problem 422 bad-shape; expect pointer "$(member pointer)" /keys/1
+    request POST /batch/get --json '{"keys":['; expect_problem 400 bad-json
+    request POST /batch/get --data '{"keys":["a"]}'; expect_problem 415 media-type
+    { printf '{"keys":['; printf '"%s",' $(seq 512); printf '"z"]}'; } >"$work/many"
+    request POST /batch/get --json "@$work/many"; expect_problem 413 batch-too-large; expect limit "$(member limit)" 512
+    head -c 40000 /dev/zero >"$work/half"
+    request PUT /keys/h1 -T "$work/half"; request PUT /keys/h2 -T "$work/half"
+    request POST /batch/get --json '{"keys":["h1","h2"]}'; expect_problem 413 batch-too-large "the values together"
+    request POST /batch/get --json '{"keys":["h1"]}'; expect_status 200
+}
+promise "many keys are read at once, in the order asked for" many_are_read_at_once
+
 # One writer puts one number under four keys, over and over; a kill at any moment leaves them alike.
 a_kill_leaves_it_whole() {
     local round number values

@@ -44,7 +44,10 @@ failing() { # CALL METHOD [CURL OPTIONS], over the rows in `rows`
     expect_rows "$@"
     server_end
 }
-reads_fail() { rows=("${reads[@]}"); failing get GET; failing head HEAD; }
+reads_fail() {
+    rows=("${reads[@]}"); failing get GET; failing head HEAD
+    rows=("${reads[@]:1}"); failing get POST=/batch/get --json '{"keys":["k"]}' # a damaged one is told in its place
+}
 promise "a read that the engine refuses tells why" reads_fail
 
 room_is_refused() { rows=("${rooms[@]}"); failing value_open PUT --data-binary v; failing value_open POST=/batch --json "$a_batch"; }
