@@ -168,11 +168,21 @@ bool key_put_begin(struct api *api, struct exchange *exchange)
     return status == STATUS_OK || request_fail(api, request, status);
 }
 
-/* One operation on the request's key, judged and applied by the engine. False: refused. */
+static size_t location_bytes(struct bytes key)
+{
+    return sizeof KEY_PATH + 3 * key.size;
+}
+
+/*
+ * One operation on the request's key, judged and applied by the engine. False: refused. Once it is
+ * applied no lack of memory may say that it was not: the answer's room comes first.
+ */
 static bool commit(struct api *api, struct exchange *exchange, enum engine_operation_type type,
-                   struct engine_operation *out_operation)
+                   struct engine_operation *out_operation, struct response *response)
 {
     struct api_request *request = exchange->request;
+    if (!reply_reserve(response, location_bytes(request->key)))
+        return request_fail(api, request, STATUS_NO_MEMORY);
     struct engine_context context = {exchange->deadline_ns, exchange->cancel};
     *out_operation = (struct engine_operation){
         .type = type,
@@ -191,7 +201,7 @@ static bool commit(struct api *api, struct exchange *exchange, enum engine_opera
 
 static void add_location(struct response *response, struct bytes key)
 {
-    char *room = reply_header_room(response, "Location", sizeof KEY_PATH + 3 * key.size);
+    char *room = reply_header_room(response, "Location", location_bytes(key));
     if (room == NULL)
         return;
     char *encoded = stpcpy(room, KEY_PATH);
@@ -202,7 +212,7 @@ void key_put(struct api *api, struct exchange *exchange, struct response *out_re
 {
     struct api_request *request = exchange->request;
     struct engine_operation operation;
-    if (!commit(api, exchange, ENGINE_PUT, &operation))
+    if (!commit(api, exchange, ENGINE_PUT, &operation, out_response))
         return;
     request->body.value = NULL; /* the engine's now */
     out_response->status = 204;
@@ -220,7 +230,7 @@ void key_delete(struct api *api, struct exchange *exchange, struct response *out
     struct engine_operation operation;
     if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
         return;
-    bool done = commit(api, exchange, ENGINE_DELETE, &operation);
+    bool done = commit(api, exchange, ENGINE_DELETE, &operation, out_response);
     bool absent = done ? operation.outcome == ENGINE_ABSENT
                        : request->problem.code == PROBLEM_PRECONDITION_FAILED &&
                              operation.version.sequence == 0;

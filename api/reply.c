@@ -55,6 +55,14 @@ void response_done(struct response *response)
     response->header_count = 0;
 }
 
+bool reply_reserve(struct response *response, size_t bytes)
+{
+    if (text_room(response, TEXTS_BYTES + bytes) == NULL)
+        return false;
+    response->texts->used -= TEXTS_BYTES + bytes;
+    return true;
+}
+
 /* ---- headers ---- */
 
 void reply_header(struct response *response, const char *name, const char *value)

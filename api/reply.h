@@ -11,6 +11,12 @@
 #include "etag.h"
 #include "problem.h"
 
+/*
+ * Makes sure that a usual response's header texts, and `bytes` beside, need no more memory. False:
+ * there is none; nothing must be done then that the answer would have to tell.
+ */
+MUST_CHECK bool reply_reserve(struct response *response, size_t bytes);
+
 /* A header whose value lives for ever. */
 void reply_header(struct response *response, const char *name, const char *value);
 /* A header whose value is copied. */

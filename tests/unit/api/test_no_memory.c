@@ -1,58 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fails the first, second, ... allocation of an exchange until one runs without a failure: each time
- * the answer is a whole one, and nothing is lost. Needs an allocator of its own, which the sanitizers
- * have too: their builds skip it.
+ * Fails the first, second, ... allocation of an exchange until one runs without a failure, alone and
+ * with all that follow, over both engines: each time the answer is a whole one, what it says of the
+ * key is true, and nothing is lost.
  */
+#include <unistd.h>
+
+#include "../../lib/short_memory.h"
 #include "client.h"
 
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+enum { ALLOCATIONS_MAX = 1000, LARGE_BYTES = 200000, LOADING_MS_MAX = 10000 };
 
-int main(void)
+static const char old_value[] = "old";
+static char large_value[LARGE_BYTES + 1];
+
+/* ---- a client over either engine ---- */
+
+struct fixture {
+    char *directory; /* NULL: the memory engine */
+    struct client client;
+};
+
+static void wait_until_loaded(struct engine *engine)
 {
-    puts("1..1\nok 1 - no memory # SKIP the sanitizers replace malloc");
-    return 0;
+    struct engine_health health = {.state = ENGINE_LOADING};
+    for (int waited_ms = 0; health.state == ENGINE_LOADING; waited_ms++) {
+        assert_true(waited_ms < LOADING_MS_MAX);
+        engine_health(engine, &health);
+        usleep(1000);
+    }
 }
 
-#else
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *pointer, size_t size);
-void *malloc(size_t size);
-void *calloc(size_t count, size_t size);
-void *realloc(void *pointer, size_t size);
-
-static size_t left; /* allocations that go well before one fails */
-static bool armed, failed;
-
-static bool must_fail(void)
+static void begin(struct fixture *fixture, bool local)
 {
-    if (!armed || left-- > 0)
-        return false;
-    armed = false;
-    failed = true;
-    return true;
+    char url[300] = "memory:";
+    struct engine_options limits = engine_options_default();
+    limits.value_bytes_max = 1 << 20;
+    limits.reserve_bytes = limits.ballast_bytes = 0;
+    fixture->directory = local ? test_directory_make() : NULL;
+    if (local)
+        snprintf(url, sizeof url, "file:%s", fixture->directory);
+    fixture->client = client_open_with(url, (struct api_options){.loopback = true}, limits);
+    wait_until_loaded(fixture->client.engine);
 }
 
-void *malloc(size_t size)
+static void end(struct fixture *fixture)
 {
-    return must_fail() ? NULL : __libc_malloc(size);
+    client_close(&fixture->client);
+    if (fixture->directory != NULL)
+        test_directory_remove(fixture->directory);
 }
 
-void *calloc(size_t count, size_t size)
-{
-    return must_fail() ? NULL : __libc_calloc(count, size);
-}
+/* ---- one exchange that fails at its `at`-th allocation ---- */
 
-void *realloc(void *pointer, size_t size)
-{
-    return must_fail() ? NULL : __libc_realloc(pointer, size);
-}
-
-/* One exchange with a failure at its `at`-th allocation; returns its status. */
-static unsigned exchange_failing_at(struct client *client, const struct request *request, size_t at,
-                                    struct response *out_response)
+static bool fail_at(struct client *client, const struct request *request, size_t at,
+                    enum short_memory how, struct answer *out_answer)
 {
     struct outgoing outgoing = {.count = 0};
     add_fields(&outgoing, request);
@@ -61,71 +63,160 @@ static unsigned exchange_failing_at(struct client *client, const struct request 
                                 .http_1_1 = true,
                                 .headers = outgoing.fields,
                                 .header_count = outgoing.count,
-                                .deadline_ns = UINT64_MAX};
-    *out_response = (struct response){0};
-    left = at;
-    failed = false;
-    armed = true;
-    if (api_begin(client->api, &exchange, out_response) != API_REFUSE) {
+                                .deadline_ns = UINT64_MAX,
+                                .cancel = &client->cancel};
+    *out_answer = (struct answer){0};
+    struct response *response = &out_answer->response;
+    short_memory_arm(at, how, false);
+    out_answer->verdict = api_begin(client->api, &exchange, response);
+    if (out_answer->verdict != API_REFUSE) {
         assert_true(feed(client, &exchange, request));
-        api_finish(client->api, &exchange, out_response);
+        api_finish(client->api, &exchange, response);
     }
-    armed = false;
-    api_end(client->api, &exchange, &(struct api_result){.status = out_response->status});
-    return out_response->status;
+    bool failed = short_memory_disarm();
+    copy_answer(out_answer);
+    api_end(client->api, &exchange, &(struct api_result){.status = response->status});
+    return failed;
 }
 
-static void check_request(const char *method, const char *target, const char *header,
-                          const char *body, unsigned status)
+static void check_answer(const struct answer *answer, unsigned status, bool failed)
 {
-    CLIENT client = client_open("memory:");
-    ANSWER made = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("v"),
-                       .headers = {"Content-Type: text/plain"});
-    struct request request = {
-        .method = method, .target = target, .headers = {header}, .body = bytes_of(body)};
-    for (size_t at = 0;; at++) {
-        struct answer answer = {0};
-        unsigned got = exchange_failing_at(&client, &request, at, &answer.response);
-        bool met = failed;
-        copy_answer(&answer);
-        if (answer.response.problem_code != NULL)
-            assert_contains(answer.body, answer.response.problem_code);
-        if (got == 507)
-            assert_problem(&answer, 507, "memory-full");
-        else
-            assert_int_equal(got, status); /* an allocation that only counts may fail unseen */
+    const struct response *response = &answer->response;
+    bool refused = failed && response->status == 507;
+    if (refused)
+        assert_string_equal(response->problem_code, "memory-full");
+    else
+        assert_int_equal(response->status, status); /* what only counts may fail unseen */
+    if (response->problem_code != NULL && response->body_kind != RESPONSE_OMITTED)
+        assert_contains(answer->body, response->problem_code);
+}
+
+/* ---- the key before and after ---- */
+
+static void make_key(struct client *client, bool present)
+{
+    ANSWER made = present ? put(client, "/keys/k", old_value)
+                          : SEND(client, .method = "DELETE", .target = "/keys/k");
+    assert_true(made.response.status / 100 == 2 || made.response.status == 404);
+}
+
+/* What was answered is so, and a refusal changed nothing. */
+static void check_key(struct client *client, const struct request *request, unsigned status,
+                      bool was_present)
+{
+    bool done = status / 100 == 2, put = strcmp(request->method, "PUT") == 0;
+    bool deleted = done && strcmp(request->method, "DELETE") == 0;
+    struct bytes wanted = done && put ? request->body : bytes_of(old_value);
+    ANSWER found = get(client, "/keys/k");
+    if (deleted || (!was_present && !(done && put))) {
+        assert_int_equal(found.response.status, 404);
+        return;
+    }
+    assert_int_equal(found.response.status, 200);
+    assert_int_equal(found.response.body_bytes, wanted.size);
+    assert_memory_equal(found.body, wanted.data, wanted.size);
+}
+
+static void check_each(struct client *client, const struct request *request, bool present,
+                       unsigned status, enum short_memory how)
+{
+    bool failed = true;
+    for (size_t at = 0; failed; at++) {
+        struct answer answer;
+        assert_true(at < ALLOCATIONS_MAX);
+        make_key(client, present);
+        failed = fail_at(client, request, at, how, &answer);
+        check_answer(&answer, status, failed);
+        check_key(client, request, answer.response.status, present);
         answer_done(&answer);
-        if (!met)
-            break;
-        assert_true(at < 1000);
     }
 }
+
+static void check_over_both(const struct request *request, bool present, unsigned status)
+{
+    for (int local = 0; local <= 1; local++) {
+        struct fixture fixture;
+        begin(&fixture, local);
+        check_each(&fixture.client, request, present, status, SHORT_ONCE);
+        check_each(&fixture.client, request, present, status, SHORT_FROM_THEN_ON);
+        end(&fixture);
+    }
+}
+
+#define WITH_KEY(expected, ...)    check_over_both(&(struct request){__VA_ARGS__}, true, expected)
+#define WITHOUT_KEY(expected, ...) check_over_both(&(struct request){__VA_ARGS__}, false, expected)
+
+/* ---- the promises ---- */
 
 static void a_read_is_whole_or_refused(void **state)
 {
     (void)state;
-    check_request("GET", "/keys/k", "X: y", "", 200);
-    check_request("GET", "/keys/k", "If-None-Match: *", "", 304);
-    check_request("GET", "/keys/k", "If-Match: \"x\"", "", 412);
-    check_request("GET", "/keys/absent", "X: y", "", 404);
+    WITH_KEY(200, .method = "GET", .target = "/keys/k");
+    WITH_KEY(200, .method = "HEAD", .target = "/keys/k");
+    WITH_KEY(304, .method = "GET", .target = "/keys/k", .headers = {"If-None-Match: *"});
+    WITH_KEY(412, .method = "GET", .target = "/keys/k", .headers = {"If-Match: \"x\""});
+    WITHOUT_KEY(404, .method = "GET", .target = "/keys/k");
 }
 
-static void a_write_is_whole_or_refused(void **state)
+static void a_write_is_applied_if_and_only_if_the_answer_says_so(void **state)
 {
     (void)state;
-    check_request("PUT", "/keys/k", "Content-Type: a/b", "value", 204);
-    check_request("DELETE", "/keys/absent", "X: y", "", 404);
-    check_request("PUT", "/keys/k", "Content-Range: bytes 0-1/2", "", 400);
+    memset(large_value, 'l', LARGE_BYTES);
+    WITH_KEY(204, .method = "PUT", .target = "/keys/k", .body = bytes_of("new"),
+             .headers = {"Content-Type: a/b"});
+    WITHOUT_KEY(201, .method = "PUT", .target = "/keys/k", .body = bytes_of("new"));
+    WITHOUT_KEY(201, .method = "PUT", .target = "/keys/k", .body = bytes_of(large_value),
+                .piece_bytes = 16000, .chunked = true);
+    WITH_KEY(204, .method = "DELETE", .target = "/keys/k");
+    WITHOUT_KEY(404, .method = "DELETE", .target = "/keys/k");
+}
+
+static void a_refused_write_changes_nothing(void **state)
+{
+    (void)state;
+    WITH_KEY(412, .method = "PUT", .target = "/keys/k", .body = bytes_of("new"),
+             .headers = {"If-None-Match: *"});
+    WITH_KEY(412, .method = "PUT", .target = "/keys/k", .body = bytes_of("new"),
+             .headers = {"If-None-Match: *", "Expect: 100-continue"});
+    WITH_KEY(412, .method = "DELETE", .target = "/keys/k", .headers = {"If-Match: \"x\""});
+    WITH_KEY(400, .method = "PUT", .target = "/keys/k", .body = bytes_of("new"),
+             .headers = {"Content-Range: bytes 0-1/2"});
+    WITH_KEY(413, .method = "PUT", .target = "/keys/k",
+             .headers = {"Content-Length: 99999999", "Host: localhost"}, .bare = true);
+}
+
+/* The engine's first commit has no known outcome: who is told 507 must not have come so far. */
+static void a_write_whose_outcome_is_unknown_is_not_told_to_have_failed(void **state)
+{
+    (void)state;
+    static const struct request request = {
+        .method = "PUT", .target = "/keys/k", .body = {"new", 3}};
+    bool failed = true;
+    for (size_t at = 0; failed; at++) {
+        CLIENT client = client_open("memory:?fail=commit:UNKNOWN:1");
+        struct answer answer;
+        assert_true(at < ALLOCATIONS_MAX);
+        failed = fail_at(&client, &request, at, SHORT_ONCE, &answer);
+        check_answer(&answer, 504, failed);
+        if (answer.response.status == 507) {
+            ANSWER next = put(&client, "/keys/k", "new");
+            assert_problem(&next, 504, "outcome-unknown");
+        }
+        answer_done(&answer);
+    }
 }
 
 static void other_resources_are_whole_or_refused(void **state)
 {
     (void)state;
-    check_request("GET", "/", "X: y", "", 200);
-    check_request("GET", "/readyz?verbose", "X: y", "", 200);
-    check_request("GET", "/problems/busy", "X: y", "", 200);
-    check_request("OPTIONS", "/keys/k", "X: y", "", 204);
-    check_request("POST", "/keys/k", "X: y", "", 405);
+    WITH_KEY(200, .method = "GET", .target = "/");
+    WITH_KEY(200, .method = "GET", .target = "/readyz?verbose");
+    WITH_KEY(200, .method = "GET", .target = "/problems/busy");
+    WITH_KEY(200, .method = "GET", .target = "/metrics");
+    WITH_KEY(200, .method = "GET", .target = "/openapi.yaml");
+    WITH_KEY(204, .method = "OPTIONS", .target = "/keys/k");
+    WITH_KEY(405, .method = "POST", .target = "/keys/k");
+    WITH_KEY(404, .method = "GET", .target = "/nowhere");
 }
 
 static void a_failed_opening_leaves_nothing(void **state)
@@ -133,17 +224,14 @@ static void a_failed_opening_leaves_nothing(void **state)
     (void)state;
     CLIENT client = client_open("memory:");
     struct api_options options = {.version = "1", .time = time_source_system()};
-    for (size_t at = 0;; at++) {
+    bool failed = true;
+    for (size_t at = 0; failed; at++) {
         struct api *api = NULL;
-        left = at;
-        failed = false;
-        armed = true;
+        short_memory_arm(at, SHORT_ONCE, false);
         enum status status = api_open(client.engine, &options, &api);
-        armed = false;
+        failed = short_memory_disarm();
         api_close(api);
-        if (!failed)
-            break;
-        assert_int_equal(status, STATUS_NO_MEMORY);
+        assert_int_equal(status, failed ? STATUS_NO_MEMORY : STATUS_OK);
     }
 }
 
@@ -151,11 +239,13 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         TEST("a read is whole or refused", a_read_is_whole_or_refused),
-        TEST("a write is whole or refused", a_write_is_whole_or_refused),
+        TEST("a write is applied if and only if the answer says so",
+             a_write_is_applied_if_and_only_if_the_answer_says_so),
+        TEST("a refused write changes nothing", a_refused_write_changes_nothing),
+        TEST("a write whose outcome is unknown is not told to have failed",
+             a_write_whose_outcome_is_unknown_is_not_told_to_have_failed),
         TEST("other resources are whole or refused", other_resources_are_whole_or_refused),
         TEST("a failed opening leaves nothing", a_failed_opening_leaves_nothing),
     };
     return test_main(argc, argv, "no_memory", tests);
 }
-
-#endif
