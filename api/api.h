@@ -40,9 +40,10 @@ struct api_header {
 struct exchange {
     /* set by the service before api_begin, borrowed until api_end */
     const char *method;
-    const char *target;  /* raw: as on the request line, still percent-encoded, with the query */
-    bool target_has_nul; /* the request line held a NUL byte: `target` is cut there */
-    bool http_1_1;       /* false: HTTP/1.0 */
+    const char *target;     /* raw: as on the request line, still percent-encoded, with the query */
+    bool target_has_nul;    /* the request line held a NUL byte: `target` is cut there */
+    bool http_1_1;          /* false: HTTP/1.0 */
+    bool head_is_ambiguous; /* it holds more than `headers` tell: a NUL, a folded line, no name */
     const struct api_header *headers; /* in the order received, repeated ones too */
     size_t header_count;
     uint64_t deadline_ns; /* for blocking engine calls */

@@ -25,6 +25,15 @@ static bool read_length(struct bytes value, uint64_t *out_length)
     return true;
 }
 
+/*
+ * A blank behind it means nothing by RFC 9110 section 5.5, but libmicrohttpd 0.9.75 takes "chunked "
+ * for another coding, and all that follows on the connection for its body.
+ */
+static bool is_chunked(struct bytes coding)
+{
+    return header_is(coding, "chunked") && ((const char *)coding.data)[coding.size] == '\0';
+}
+
 static bool read_body_framing(const struct exchange *exchange, const struct headers *headers,
                               struct framing *out_framing, struct problem *problem)
 {
@@ -39,10 +48,10 @@ static bool read_body_framing(const struct exchange *exchange, const struct head
     if (codings > 0 && !exchange->http_1_1)
         return problem_set_detail(problem, PROBLEM_BAD_FRAMING,
                                   "Transfer-Encoding needs HTTP/1.1: send a Content-Length.");
-    if (codings > 1 ||
-        (codings == 1 && !header_is(headers->values[HEADER_TRANSFER_ENCODING], "chunked")))
+    if (codings > 1 || (codings == 1 && !is_chunked(headers->values[HEADER_TRANSFER_ENCODING])))
         return problem_set_detail(problem, PROBLEM_BAD_FRAMING,
-                                  "The only Transfer-Encoding understood is chunked, once.");
+                                  "The only Transfer-Encoding understood is chunked, once, with no "
+                                  "blank behind it.");
     if (lengths == 1 &&
         !read_length(headers->values[HEADER_CONTENT_LENGTH], &out_framing->content_length))
         return problem_set_detail(problem, PROBLEM_BAD_FRAMING,
@@ -55,6 +64,10 @@ bool framing_read(const struct exchange *exchange, const struct headers *headers
                   struct framing *out_framing, struct problem *problem)
 {
     *out_framing = (struct framing){0};
+    if (exchange->head_is_ambiguous)
+        return problem_set_detail(problem, PROBLEM_BAD_FRAMING,
+                                  "The head holds a NUL byte, a folded line or a header without a "
+                                  "name: send each header on one line, as name: value.");
     if (headers->counts[HEADER_HOST] > 1)
         return problem_set_detail(problem, PROBLEM_BAD_HOST, "Host is sent %u times: send it once.",
                                   headers->counts[HEADER_HOST]);

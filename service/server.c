@@ -17,6 +17,7 @@
 
 #include "client.h"
 #include "deadline.h"
+#include "head.h"
 #include "library_log.h"
 #include "listener.h"
 
@@ -195,32 +196,36 @@ static enum MHD_Result gather_header(void *context, enum MHD_ValueKind kind, con
     return MHD_YES;
 }
 
-/* The library ends texts at a NUL and says nothing of their true length: url and version point into
- * the request line, which tells. */
-static bool line_has_nul(const char *method, const char *url, const char *version,
-                         const char *target)
+static size_t head_bytes(struct MHD_Connection *library)
 {
-    const char *between = method + strlen(method) + 1; /* only blanks, up to the target */
-    if (between > url || strspn(between, " ") < (size_t)(url - between))
-        return true;
-    return url + strlen(target) + 1 != version;
+    return MHD_get_connection_info(library, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
 }
 
 static void fill_exchange(struct connection *connection, struct MHD_Connection *library,
                           const char *method, const char *url, const char *version)
 {
     struct server *server = connection->server;
-    connection->exchange = (struct exchange){
+    struct exchange *exchange = &connection->exchange;
+    *exchange = (struct exchange){
         .method = method,
         .target = connection->target,
-        .target_has_nul = line_has_nul(method, url, version, connection->target),
-        .http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_1) == 0,
+        .http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_0) != 0, /* 1.2 is as 1.1: RFC 9110 2.5 */
         .headers = connection->headers,
         .deadline_ns = connection->began_ns + server->options.request_ms_max * 1000000,
         .cancel = &connection->deadline.cancel,
         .draining = atomic_load_explicit(&server->draining, memory_order_relaxed),
     };
     MHD_get_connection_values_n(library, MHD_HEADER_KIND, gather_header, connection);
+    const struct head head = {
+        .method = method,
+        .url = url,
+        .version = version,
+        .bytes = head_bytes(library),
+        .fields = connection->headers,
+        .field_count = exchange->header_count,
+    };
+    exchange->target_has_nul = head_line_has_nul(&head, connection->target);
+    exchange->head_is_ambiguous = !head_is_all_told(&head);
 }
 
 /* ---- a response goes out ---- */

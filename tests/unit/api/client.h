@@ -24,7 +24,7 @@ struct request {
     const char *headers[24]; /* "Name: value" */
     struct bytes body;
     size_t piece_bytes; /* of api_body's pieces; 0: the whole body at once */
-    bool chunked, bare, http_1_0, target_has_nul;
+    bool chunked, bare, http_1_0, target_has_nul, head_is_ambiguous;
     bool gone; /* the client goes away once the body is there */
 };
 
@@ -174,6 +174,7 @@ static inline struct answer send_request(struct client *client, const struct req
         .method = request->method,
         .target = request->target,
         .target_has_nul = request->target_has_nul,
+        .head_is_ambiguous = request->head_is_ambiguous,
         .http_1_1 = !request->http_1_0,
         .headers = outgoing.fields,
         .header_count = outgoing.count,

@@ -4,7 +4,10 @@
  * is written down in `seen`, what it answers goes by the target's words.
  */
 #include "../../lib/test.h"
+#include "../../lib/threads.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,7 +28,7 @@ struct api {
     unsigned last_status; /* of the last api_end */
     uint64_t last_received, last_sent;
     char target[1024], headers[TEXT_BYTES];
-    bool target_has_nul, http_1_1;
+    bool target_has_nul, head_is_ambiguous, http_1_1;
 };
 
 struct api_request {
@@ -80,6 +83,7 @@ enum api_verdict api_begin(struct api *api, struct exchange *exchange,
     pthread_mutex_lock(&api->mutex);
     api->begun++;
     api->target_has_nul = exchange->target_has_nul;
+    api->head_is_ambiguous = exchange->head_is_ambiguous;
     api->http_1_1 = exchange->http_1_1;
     snprintf(api->target, sizeof api->target, "%s", exchange->target);
     api->headers[0] = '\0';
@@ -297,6 +301,8 @@ static void let_go_on(void)
     pthread_mutex_unlock(&seen.mutex);
 }
 
+static char filler[1001];
+
 /* ---- the promises ---- */
 
 static void pipelined_requests_are_answered_in_order(void **state)
@@ -459,6 +465,8 @@ static void targets_arrive_raw(void **state)
     TALK("GE\0T /close HTTP/1.1\r\n\r\n");
     assert_true(seen.target_has_nul);
     assert_true(seen.http_1_1);
+    TALK("GET /close HTTP/1.2\r\n\r\n");
+    assert_true(seen.http_1_1);
 }
 
 static void every_header_arrives_in_order(void **state)
@@ -481,6 +489,94 @@ static void more_headers_than_fit_are_refused(void **state)
     assert_reply_has("headers-too-large", 1);
     assert_int_equal(seen.begun, 0);
     assert_int_equal(seen.ended, 0);
+}
+
+static void a_head_that_hides_something_is_told(void **state)
+{
+    (void)state;
+#define HEAD(text)                                                                                 \
+    {                                                                                              \
+        text "\r\n\r\n", sizeof(text "\r\n\r\n") - 1                                               \
+    }
+    static const struct bytes heads[] = {
+        HEAD("GET /close HTTP/1.1\r\nHost: a\0b"),
+        HEAD("GET /close HTTP/1.1\r\nHost: a\0b\r\nX: c"),
+        HEAD("GET /close HTTP/1.1\r\nHost: a\0"),
+        HEAD("GET /close HTTP/1.1\r\nHost: a\0\r\nX: c"),
+        HEAD("GET /close HTTP/1.1\r\nHost:\0 a"),
+        HEAD("GET /close HTTP/1.1\0\r\nHost: a"),
+        HEAD("GET /close HTTP/1.1\r\nHost: a\r\n b\r\nX: c"),
+        HEAD("GET /close HTTP/1.1\r\nHost: a\r\nX: c\r\n\td"),
+        HEAD("GET /close HTTP/1.1\r\nHost: a\r\n "),
+        HEAD("GET /close HTTP/1.1\r\nHost: a\r\n: v\r\nX: c"),
+        HEAD("GET /close HTTP/1.1\r\nHost: a\r\n:\r\nX: c"),
+        HEAD("GET /close HTTP/1.1\nHost: a\n:\nX: c"),
+    };
+#undef HEAD
+    start(10, 0);
+    for (size_t i = 0; i < COUNT_OF(heads); i++) {
+        seen.head_is_ambiguous = false;
+        talk(heads[i].data, heads[i].size);
+        if (!seen.head_is_ambiguous && strstr(reply, "200 OK") != NULL)
+            fail_msg("taken: %s", (const char *)heads[i].data);
+    }
+}
+
+/* The only one that looks like an end of the head: README, On a network. */
+static void a_lone_colon_at_the_end_is_not_seen(void **state)
+{
+    (void)state;
+    start(10, 0);
+    TALK("GET /1 HTTP/1.1\r\nHost: a\r\n:\nGET /close HTTP/1.1\r\n\r\n");
+    assert_reply_has("HTTP/1.1 200 OK\r\n", 2);
+}
+
+/* Appends fields to a head of which `room` bytes are left, and to what is expected of it. */
+static size_t add_random_fields(char *head, size_t room, char *expected, uint64_t *random)
+{
+    static const char *const names[] = {"X", "Cookie", "Accept-Language", "Upgrade", "X-y_Z"};
+    static const char *const ends[] = {"\r\n", "\n"};
+    size_t size = 0, told = 0;
+    unsigned fields = (unsigned)(threads_random(random) % 127);
+    size_t longest = threads_random(random) % 3 == 0 ? 1000 : 100;
+    for (unsigned i = 0; i < fields && room > size + longest + 100; i++) {
+        const char *name = names[threads_random(random) % COUNT_OF(names)];
+        int blanks = (int)(threads_random(random) % 3);
+        int value = (int)(threads_random(random) % longest);
+        size += (size_t)sprintf(head + size, "%s:%*s%.*s%s", name, blanks, "", value, filler,
+                                ends[threads_random(random) % 8 == 0]);
+        told += (size_t)sprintf(expected + told, "%s=%.*s;", name, value, filler);
+    }
+    return size;
+}
+
+static void heads_of_any_size_in_any_pieces_are_told_whole(void **state)
+{
+    (void)state;
+    enum { HEADS = 300, HEAD_BYTES_MAX = 15000 };
+    static char head[HEAD_BYTES_MAX + 1000], expected[TEXT_BYTES];
+    uint64_t random = 42;
+    const int on = 1;
+    memset(filler, 'f', sizeof filler - 1);
+    start(10, 0);
+    int fd = dial();
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    for (int i = 0; i < HEADS; i++) {
+        size_t size = (size_t)sprintf(head, "PUT /echo?%d HTTP/1.1\r\nContent-Length: 3\r\n", i);
+        int told = sprintf(expected, "Content-Length=3;");
+        size += add_random_fields(head + size, HEAD_BYTES_MAX - size, expected + told, &random);
+        strcat(expected, "Last=;");
+        size += (size_t)sprintf(head + size, "Last:\r\n\r\nabc");
+        for (size_t at = 0, piece; at < size; at += piece) {
+            piece = 1 + threads_random(&random) % (size - at);
+            send_bytes(fd, head + at, piece);
+        }
+        read_until(fd, "\r\n\r\nabc");
+        assert_reply_has("HTTP/1.1 200 OK\r\n", 1);
+        assert_false(seen.head_is_ambiguous);
+        assert_string_equal(seen.headers, expected);
+    }
+    close(fd);
 }
 
 /* Opens a connection that has been served once and stays. */
@@ -592,6 +688,10 @@ int main(int argc, char **argv)
         CASE("targets arrive raw", targets_arrive_raw),
         CASE("every header arrives, in order", every_header_arrives_in_order),
         CASE("more headers than fit are refused", more_headers_than_fit_are_refused),
+        CASE("a head that hides something is told", a_head_that_hides_something_is_told),
+        CASE("a lone colon at the end is not seen", a_lone_colon_at_the_end_is_not_seen),
+        CASE("heads of any size, in any pieces, are told whole",
+             heads_of_any_size_in_any_pieces_are_told_whole),
         CASE("connections over the cap are told so", connections_over_the_cap_are_told_so),
         CASE("a client's own cap is kept", a_clients_own_cap_is_kept),
         CASE("a quiesced server finishes what is under way",
