@@ -23,10 +23,12 @@
 
 enum {
     HEADERS_MAX = 128,
-    POOL_BYTES = 32 << 10,   /* per connection; larger ones cost time per request, to clear */
-    STACK_BYTES = 1 << 20,   /* the JSON library recurses */
-    TARGET_BYTES_MIN = 256,  /* of the kept target; grows up to the pool's size */
-    STREAM_BYTES = 16 << 10, /* most of a stream that is asked for at once */
+    HEAD_BYTES_MAX = 24 << 10, /* with what the library notes: the rest is for the answer's head */
+    NOTE_BYTES = 64,           /* in the pool, for each header */
+    POOL_BYTES = 32 << 10,     /* per connection; larger ones cost time per request, to clear */
+    STACK_BYTES = 1 << 20,     /* the JSON library recurses */
+    TARGET_BYTES_MIN = 256,    /* of the kept target; grows up to the pool's size */
+    STREAM_BYTES = 16 << 10,   /* most of a stream that is asked for at once */
 };
 
 struct server {
@@ -62,7 +64,7 @@ struct connection {
     enum stage stage;
     bool begun; /* api_begin was called: api_end is due */
     bool body_announced;
-    bool too_many_headers;
+    bool head_too_large;
     uint64_t began_ns, received_bytes, streamed_bytes;
     char *target; /* the library's own is changed under way */
     size_t target_capacity;
@@ -163,7 +165,7 @@ static void *see_target(void *context, const char *target, struct MHD_Connection
     if (connection == NULL || !keep_target(connection, target == NULL ? "" : target))
         return NULL;
     connection->stage = STAGE_HEADERS;
-    connection->begun = connection->body_announced = connection->too_many_headers = false;
+    connection->begun = connection->body_announced = connection->head_too_large = false;
     connection->received_bytes = connection->streamed_bytes = 0;
     connection->began_ns = now_ns(server);
     deadline_headers(server->deadlines, &connection->deadline, connection->began_ns);
@@ -185,7 +187,7 @@ static enum MHD_Result gather_header(void *context, enum MHD_ValueKind kind, con
     struct connection *connection = context;
     struct exchange *exchange = &connection->exchange;
     if (exchange->header_count == HEADERS_MAX) {
-        connection->too_many_headers = true;
+        connection->head_too_large = true;
         return MHD_NO;
     }
     value = value == NULL ? "" : value;
@@ -224,6 +226,7 @@ static void fill_exchange(struct connection *connection, struct MHD_Connection *
         .fields = connection->headers,
         .field_count = exchange->header_count,
     };
+    connection->head_too_large |= head.bytes + exchange->header_count * NOTE_BYTES > HEAD_BYTES_MAX;
     exchange->target_has_nul = head_line_has_nul(&head, connection->target);
     exchange->head_is_ambiguous = !head_is_all_told(&head);
 }
@@ -330,7 +333,7 @@ static enum MHD_Result send_response(struct connection *connection, struct MHD_C
 static enum MHD_Result begin(struct connection *connection, struct MHD_Connection *library)
 {
     struct server *server = connection->server;
-    const char *refusal = connection->too_many_headers ? "headers-too-large" : connection->refusal;
+    const char *refusal = connection->head_too_large ? "headers-too-large" : connection->refusal;
     enum api_verdict verdict = API_REFUSE;
     if (refusal != NULL) {
         api_refuse(server->api, &connection->exchange, refusal, 0, &connection->response);

@@ -622,6 +622,49 @@ static void too_long_a_head_is_refused(void **state)
     }
 }
 
+/* Where the library's buffer of 32 KiB is all but full, no answer can be built in it. */
+static void a_head_of_any_size_is_answered_or_cut(void **state)
+{
+    (void)state;
+    enum { TAKEN = (24 << 10) - 200, REFUSED = 24 << 10, FULL = (32 << 10) - 400, OVER = 32 << 10 };
+    for (size_t size = 23000; size < 34000; size += 50) {
+        bool may_be_cut = size > FULL && size < OVER;
+        unsigned status = ask_with_letters("GET /keys/", size, " HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(status == 414 || status == 431 || (status == 0 && may_be_cut));
+        status = ask_with_letters(GET HOST "X: ", size, "\r\n\r\n");
+        assert_true((status == 200 && size <= REFUSED) || (status == 431 && size > TAKEN) ||
+                    (status == 0 && may_be_cut));
+    }
+}
+
+/* The largest answer to a write: its Location is the key, percent-encoded. */
+static void the_largest_head_that_is_taken_leaves_room_for_the_answer(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned fields, letters;
+    } rows[] = {{1, 20800}, {60, 260}, {125, 75}};
+    char key[3 * 1024 + 1], filler[32 << 10];
+    for (size_t i = 0; i < 1024; i++)
+        memcpy(key + 3 * i, "%FF", 4);
+    memset(filler, 'f', sizeof filler);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct wire_response response;
+        struct wire *wire = connect_wire();
+        wire_print(wire, "PUT /keys/%s HTTP/1.1\r\n" HOST "Content-Length: 3\r\n", key);
+        for (unsigned k = 0; k < rows[i].fields; k++)
+            wire_print(wire, "X: %.*s\r\n", (int)rows[i].letters, filler);
+        wire_print(wire, "\r\nabc");
+        assert_true(wire_read(wire, false, &response));
+        assert_int_equal(response.status, 201);
+        wire_response_done(&response);
+        wire_free(wire);
+        char target[sizeof key + 8];
+        snprintf(target, sizeof target, "/keys/%s", key);
+        assert_int_equal(wire_ask(server.port, "DELETE", target, "", NULL, 0, NULL), 204);
+    }
+}
+
 static void more_than_128_headers_are_refused(void **state)
 {
     (void)state;
@@ -723,6 +766,10 @@ int main(int argc, char **argv)
         TEST("answers come in order, and no body is taken for a request", run_orders),
         TEST("the library's hole is known", run_holes),
         TEST("too long a head is refused", too_long_a_head_is_refused),
+        TEST("a head of any size is answered, or cut where the buffer is full",
+             a_head_of_any_size_is_answered_or_cut),
+        TEST("the largest head that is taken leaves room for the answer",
+             the_largest_head_that_is_taken_leaves_room_for_the_answer),
         TEST("more than 128 headers are refused", more_than_128_headers_are_refused),
         TEST("100 is sent only after every check", continue_is_sent_only_after_every_check),
         TEST("100 is sent, and the body taken", continue_is_sent_and_the_body_taken),
