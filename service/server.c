@@ -127,12 +127,21 @@ static void connection_close(struct connection *connection)
     free(connection);
 }
 
+/* Without memory for its deadline a connection would be held for as long as the client likes. */
+static void shut(struct MHD_Connection *library)
+{
+    shutdown(MHD_get_connection_info(library, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd,
+             SHUT_RDWR);
+}
+
 static void connection_changed(void *context, struct MHD_Connection *library,
                                void **connection_context,
                                enum MHD_ConnectionNotificationCode change)
 {
     if (change == MHD_CONNECTION_NOTIFY_STARTED) {
         *connection_context = connection_open(context, library);
+        if (*connection_context == NULL)
+            shut(library);
     } else if (*connection_context != NULL) {
         connection_close(*connection_context);
         *connection_context = NULL;
