@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /incr/{key}: a value that is a decimal number, counted up or down where it stands. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "../engine/number.h"
 #include "handlers.h"
@@ -18,11 +19,11 @@ static bool read_by(const struct parameters *parameters, int64_t *out_by, struct
                               INT64_MIN, INT64_MAX);
 }
 
-static void answer_number(struct response *response, const struct engine_operation *operation)
+/* Takes `text` over, which has room for the number. */
+static void answer_number(struct response *response, const struct engine_operation *operation,
+                          char *text)
 {
-    char *text = malloc(NUMBER_BYTES_MAX);
-    size_t size = text != NULL ? number_write(operation->number, text) : 0;
-    reply_owned(response, 200, "text/plain", text, size);
+    reply_owned(response, 200, "text/plain", text, number_write(operation->number, text));
     reply_etag(response, operation->version);
 }
 
@@ -34,11 +35,17 @@ void incr_post(struct api *api, struct exchange *exchange, struct response *out_
     if (!read_by(&request->parameters, &operation.by, &request->problem) ||
         !conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
         return;
+    /* Once it is counted no lack of memory may say that it was not: the answer's room comes first. */
+    AUTO_FREE char *text = malloc(NUMBER_BYTES_MAX);
+    if (text == NULL || !reply_reserve(out_response, 0)) {
+        request_fail(api, request, STATUS_NO_MEMORY);
+        return;
+    }
     operation.conditions = request->conditions.items;
     operation.condition_count = request->conditions.count;
     enum status status = engine_commit(api->engine, &operation, 1, &context);
     if (status == STATUS_OK)
-        answer_number(out_response, &operation);
+        answer_number(out_response, &operation, TAKE(text));
     else if (status == STATUS_CONFLICT)
         request_fail_condition(request, operation.version);
     else

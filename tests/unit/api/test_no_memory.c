@@ -171,6 +171,29 @@ static void a_write_is_applied_if_and_only_if_the_answer_says_so(void **state)
     WITHOUT_KEY(404, .method = "DELETE", .target = "/keys/k");
 }
 
+static void a_count_is_counted_if_and_only_if_the_answer_says_so(void **state)
+{
+    (void)state;
+    static const struct request request = {.method = "POST", .target = "/incr/k"};
+    for (int local = 0; local <= 1; local++) {
+        struct fixture fixture;
+        begin(&fixture, local);
+        bool failed = true;
+        int counted = 0;
+        for (size_t at = 0; failed; at++) {
+            struct answer answer;
+            assert_true(at < ALLOCATIONS_MAX);
+            failed = fail_at(&fixture.client, &request, at, SHORT_ONCE, &answer);
+            check_answer(&answer, 200, failed);
+            counted += answer.response.status == 200;
+            if (answer.response.status == 200)
+                assert_int_equal(atoi(answer.body), counted);
+            answer_done(&answer);
+        }
+        end(&fixture);
+    }
+}
+
 static void a_refused_write_changes_nothing(void **state)
 {
     (void)state;
@@ -210,6 +233,8 @@ static void other_resources_are_whole_or_refused(void **state)
 {
     (void)state;
     WITH_KEY(200, .method = "GET", .target = "/");
+    WITH_KEY(200, .method = "GET", .target = "/keys");
+    WITH_KEY(200, .method = "GET", .target = "/keys?prefix=k&fields=key,value");
     WITH_KEY(200, .method = "GET", .target = "/readyz?verbose");
     WITH_KEY(200, .method = "GET", .target = "/problems/busy");
     WITH_KEY(200, .method = "GET", .target = "/metrics");
@@ -241,6 +266,8 @@ int main(int argc, char **argv)
         TEST("a read is whole or refused", a_read_is_whole_or_refused),
         TEST("a write is applied if and only if the answer says so",
              a_write_is_applied_if_and_only_if_the_answer_says_so),
+        TEST("a count is counted if and only if the answer says so",
+             a_count_is_counted_if_and_only_if_the_answer_says_so),
         TEST("a refused write changes nothing", a_refused_write_changes_nothing),
         TEST("a write whose outcome is unknown is not told to have failed",
              a_write_whose_outcome_is_unknown_is_not_told_to_have_failed),
