@@ -65,7 +65,6 @@ byte slot_table[TABLES];
 /* What only the claims look at. */
 byte applied;   /* the newest version that a reader may see */
 byte published; /* the newest one whose writer has its answer */
-byte running = READERS + 1;
 bool getting;   /* the first reader is inside a get */
 
 /* ---- reclaim.c: sections and retired objects, a bit each ---- */
@@ -144,6 +143,16 @@ inline retire_pin(table_)
     fi
 }
 
+inline pin_take(table_)
+{
+    assert(table_ != NONE && table_used[table_] && !table_retired[table_]);
+#ifdef BREAK_PIN_IS_A_FLAG
+    table_pins[table_] = 1
+#else
+    table_pins[table_]++
+#endif
+}
+
 /* pin_drop; the same. */
 inline unpin(table_)
 {
@@ -203,6 +212,9 @@ active [READERS] proctype reader()
         od;
         skip;
 #endif
+#ifdef BREAK_SECTION_UNFENCED
+        entry = key_entry; /* the load overtakes the store that begins the section */
+#endif
         d_step {
             gets++;
             getting = getting || _pid == 0;
@@ -210,7 +222,9 @@ active [READERS] proctype reader()
 #ifndef BREAK_NO_SECTION
             reclaim_enter(_pid);
 #endif
+#ifndef BREAK_SECTION_UNFENCED
             entry = key_entry; /* keymap_find */
+#endif
             if
             :: entry == NONE ->
                 assert(!is_put[applied]);
@@ -237,19 +251,16 @@ active [READERS] proctype reader()
 #ifdef BREAK_PIN_AFTER_SECTION
                 d_step { reclaim_leave(_pid) }
 #endif
-                d_step { /* pin_take */
-                    assert(table != NONE && table_used[table] && !table_retired[table]);
-                    table_pins[table]++;
+                d_step {
+                    pin_take(table);
                     reclaim_leave(_pid)
                 }
 #ifdef BREAK_UNPIN_EARLY
                 d_step { unpin(table) }
 #endif
-                d_step { /* copy_from_table: outside of the section, the disk may have to be read */
+                d_step { /* copy_from_table: outside of the section, at the last moment */
                     assert(table_used[table]);
-                    sequence = table_sequence[table]
-                }
-                d_step {
+                    sequence = table_sequence[table];
 #ifndef BREAK_UNPIN_EARLY
                     unpin(table);
 #endif
@@ -259,7 +270,7 @@ active [READERS] proctype reader()
         fi
     :: else -> break
     od;
-    atomic { running--; gets = 0; seen = 0 }
+    atomic { gets = 0; seen = 0 }
 }
 
 /* ---- commit.c, group.c: the leader, with groups of one write ---- */
@@ -369,8 +380,7 @@ active proctype leader()
     if /* the last versions may go through dump and compaction, or stay */
     :: memtable_count[memtable] > 0 -> freeze()
     :: true
-    fi;
-    running--
+    fi
 }
 
 /* ---- store.c: tables come and go ---- */
@@ -707,11 +717,7 @@ active proctype end_of_run()
 
     atomic {
         timeout; /* nobody can take a step any more */
-        assert(running == 0 && len(frozen) == 0);
-        if /* the last write stands */
-        :: key_entry == NONE -> assert(!is_put[WRITES])
-        :: else -> assert(FOUND_SEQUENCE == WRITES)
-        fi;
+        assert(len(frozen) == 0);
         /* what was retired is freed, and nothing else is */
         for (i : 0 .. ENTRIES - 1) {
             assert(entry_used[i] == (key_entry == i))
@@ -725,6 +731,10 @@ active proctype end_of_run()
             assert(slot_table[i] == NONE || (table_used[slot_table[i]] && table_slot[slot_table[i]] == i));
             assert(!table_used[i] || table_live[i] == (key_entry != NONE && FOUND_PLACE == PLACE_OF_SLOT(table_slot[i])))
         }
+        if /* the last write stands */
+        :: key_entry == NONE -> assert(!is_put[WRITES])
+        :: else -> assert(FOUND_SEQUENCE == WRITES)
+        fi;
     }
 }
 

@@ -202,10 +202,10 @@ active proctype dump()
             :: last > flushed_sequence -> write_and_swing(before, last, false)
             :: else -> ok = true /* only to be let go of */
             fi;
-            d_step { /* let_go */
+            atomic { /* let_go; without memory, the next time */
                 if
                 :: ok -> frozen ? _
-                :: else
+                :: true
                 fi;
                 dumping = false;
                 before = 0; last = 0; ok = false

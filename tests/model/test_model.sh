@@ -18,12 +18,13 @@ trap 'exit 1' INT TERM
 # ---- claims: how the checker words them when they break --------------------------------------------
 
 declare -A claims=(
-    [not freed]='(entry|memtable|table)_used\[|alive&\(1<<|sources&alive' # no dereference after free; freed once
+    [not freed]='(entry|memtable|table)_used\[|table_pins\[|alive&\(1<<|sources&alive|on_stack\[' # no dereference after free; freed once
     [not lost]='sequence>=floor'                                   # no get sees less than what was published
     [not waiting]='enabled\('                                      # no reader waits
     [ends]='non-progress cycle'                                    # every get ends, all that is retired is freed
     [place]='entry_place\[key_entry\]|view_list\[current\]&\(1<<place' # a place names what is there, and listed
-    [all freed]='running==0|table_listed\[i\]|retired==0|alive==\(' # in the end
+    [all freed]='invalid end state|table_listed\[i\]|used==1|retired==0|alive==\(' # in the end
+    [answered]='applied\[|wake\[_pid\]==0|leaders==1|members\[0\]==|!\(led\)' # one leader; every writer is answered, once, for what was done
     [victim]='>=table_live\[i\]'                                   # no sound victim is shut out
     [listed]='sources&\('                                          # no key is missing in a page
     [value]='found==wanted'                                        # after a start: no value is lost, nothing older is back
@@ -44,8 +45,8 @@ check() { # DIRECTORY KIND MODEL FLAGS...: pan's words are in DIRECTORY/out
     [ "$kind" != waits ] || set -- "$@" -DCLAIM_NO_READER_WAITS
     mkdir "$directory" && cd "$directory" && cp "$here/$model.pml" . || return
     # shellcheck disable=SC2086 # lists of options
-    { spin -a "$@" "$model.pml" && gcc -O1 -w ${made[$kind]} -DMEMLIM=12000 -o pan pan.c &&
-        ./pan -m400000 -w"$hash_bits" ${started[$kind]} $([ "$model" = recovery ] && echo -E); } >out 2>&1
+    { spin -a "$@" "$model.pml" && gcc "-O$optimized" -w ${made[$kind]} -DMEMLIM=12000 -o pan pan.c &&
+        ./pan -m10000 -w"$hash_bits" ${started[$kind]} $([ "$model" = recovery ] && echo -E); } >out 2>&1
     cd "$here" || exit 1
 }
 
@@ -57,7 +58,7 @@ verdict() { # NUMBER ok|'not ok' NAME
 }
 
 holds() { # NUMBER NAME KIND MODEL FLAGS...
-    local number=$1 name=$2; shift 2
+    local number=$1 name=$2 optimized=1; shift 2
     check "$work/$number" "$@"
     if grep -q 'errors: 0$' "$work/$number/out" && ! grep -qE 'not completed|too small|Error|error:' "$work/$number/out"; then
         verdict "$number" ok "$name"
@@ -68,7 +69,7 @@ holds() { # NUMBER NAME KIND MODEL FLAGS...
 }
 
 finds() { # NUMBER NAME CLAIM KIND MODEL FLAGS...
-    local number=$1 name=$2 claim=$3; shift 3
+    local number=$1 name=$2 claim=$3 optimized=0 hash_bits=18; shift 3 # most are found at once
     check "$work/$number" "$@"
     if grep -qE "^pan:1: .*(${claims[$claim]})" "$work/$number/out"; then
         verdict "$number" ok "$name"
@@ -91,22 +92,30 @@ promise() { # holds|finds NAME ARGUMENTS...
 hash_bits=22
 [ "${KEYREST_MODEL:-}" = large ] && hash_bits=26
 promise holds 'place: all claims hold' asserts place
+promise holds 'place: all claims hold for two readers' asserts place -DREADERS=2 -DWRITES=2
 promise holds 'place: no reader waits' waits place -DWRITES=2
 promise holds 'place: every run ends' ends place -DWRITES=2
-promise holds 'view: all claims hold for pages' asserts view -DREPLIES=0
-promise holds 'view: all claims hold for replies' asserts view -DPAGES=0
-promise holds 'view: every run ends' ends view -DPAGES=0
-promise holds 'recovery: all claims hold' asserts recovery -DSEALS=1 -DRESTARTS=1 -DCOMPACTIONS=1
+promise holds 'view: all claims hold for pages' asserts view -DSENDERS=0
+promise holds 'view: all claims hold for two replies' asserts view -DSCANNERS=0 -DSENDERS=2
+promise holds 'view: every run ends' ends view -DSCANNERS=0
+promise holds 'recovery: all claims hold after a failed sync' asserts recovery -DSEALS=1 -DCOMPACTIONS=1
+promise holds 'recovery: all claims hold for two starts' asserts recovery -DSEALS=1 -DRESTARTS=1 -DWRITES=2 -DCOMPACTIONS=1
 promise holds 'recovery: all claims hold for two compactions' asserts recovery
 promise holds 'recovery: all claims hold in interval mode' asserts recovery -DLAZY -DCOMPACTIONS=1
-promise holds 'recovery: all claims hold in interval mode after a failed sync' asserts recovery -DLAZY -DSEALS=1 -DRESTARTS=1 -DWRITES=2 -DCOMPACTIONS=1
+promise holds 'recovery: all claims hold in interval mode after a failed sync' asserts recovery -DLAZY -DSEALS=1 -DWRITES=2 -DCOMPACTIONS=1
+promise holds 'recovery: all claims hold in interval mode for two starts' asserts recovery -DLAZY -DRESTARTS=1 -DWRITES=2 -DCOMPACTIONS=1
 if [ "${KEYREST_MODEL:-}" = large ]; then
-    promise holds 'place: all claims hold for two readers' asserts place -DREADERS=2
+    promise holds 'place: all claims hold for two readers and three writes' asserts place -DREADERS=2
     promise holds 'place: all claims hold for two compactions' asserts place -DCOMPACTIONS=2
     promise holds 'place: all claims hold for three memtables' asserts place -DMEMTABLES=3
-    promise holds 'view: all claims hold for two scanners' asserts view -DSCANNERS=2 -DREPLIES=0
+    promise holds 'view: all claims hold for two scanners' asserts view -DSCANNERS=2 -DSENDERS=0
+    promise holds 'view: all claims hold for pages and replies' asserts view
+    promise holds 'view: every run ends, pages and replies' ends view
+    promise holds 'recovery: all claims hold for three writes and two starts' asserts recovery -DSEALS=1 -DRESTARTS=1 -DCOMPACTIONS=1
     promise holds 'recovery: all claims hold for two compactions and a failed sync' asserts recovery -DSEALS=1 -DRESTARTS=1
-    promise holds 'recovery: all claims hold in interval mode for three writes' asserts recovery -DLAZY -DSEALS=1 -DCOMPACTIONS=1
+    promise holds 'recovery: all claims hold in interval mode for two compactions' asserts recovery -DLAZY
+    promise holds 'recovery: all claims hold in interval mode after a failed sync and two starts' asserts recovery -DLAZY -DSEALS=1 -DRESTARTS=1 -DWRITES=2 -DCOMPACTIONS=1
+    promise holds 'recovery: all claims hold in interval mode for three writes and a failed sync' asserts recovery -DLAZY -DSEALS=1 -DCOMPACTIONS=1
 fi
 
 # ---- faults are found ------------------------------------------------------------------------------
@@ -116,38 +125,40 @@ fault() { # NAME CLAIM KIND MODEL FAULT FLAGS...
 }
 
 fault 'a get without a section' 'not freed' asserts place NO_SECTION
+fault 'a section that begins after its first load' 'not freed' asserts place SECTION_UNFENCED
 fault 'freeing without a grace period' 'not freed' asserts place NO_GRACE_PERIOD
-fault 'a table pinned after the section' 'not freed' asserts place PIN_AFTER_SECTION
-fault 'a table unpinned before it is copied from' 'not freed' asserts place UNPIN_EARLY
-fault 'a retirement that frees what is pinned' 'not freed' asserts place RETIRING_FREES_PINNED
-fault 'a last pin that frees nothing' 'all freed' asserts place DROPPING_FREES_NEVER
-fault 'a slot given back before the grace period' 'not freed' asserts place SLOT_GIVEN_BACK_EARLY
+fault 'a table pinned after the section' 'not freed' asserts place PIN_AFTER_SECTION -DWRITES=2
+fault 'a table unpinned before it is copied from' 'not freed' asserts place UNPIN_EARLY -DWRITES=2
+fault 'a pin that two share' 'not freed' asserts place PIN_IS_A_FLAG -DREADERS=2 -DWRITES=2
+fault 'a retirement that frees what is pinned' 'not freed' asserts place RETIRING_FREES_PINNED -DWRITES=2
+fault 'a last pin that frees nothing' 'all freed' asserts place DROPPING_FREES_NEVER -DWRITES=2
+fault 'a slot given back before the grace period' 'not freed' asserts place SLOT_GIVEN_BACK_EARLY -DWRITES=2
 fault 'an entry kept over the sync' 'not freed' asserts place ENTRY_KEPT_OVER_SYNC
 fault 'a burial without the shard mutex' 'not freed' asserts place BURY_WITHOUT_LOCK
 fault 'a burial that does not look at the place again' 'not freed' asserts place BURY_WITHOUT_LOOKING
 fault 'a dead entry freed at once' 'not freed' asserts place DEAD_ENTRY_FREED_AT_ONCE
 fault 'a dump that swings by a plain store' 'not lost' asserts place SWING_BY_STORE
-fault 'a compaction that swings by a plain store' 'not lost' asserts place COMPACTION_SWINGS_BY_STORE
-fault 'a compaction that keeps the entry' 'not freed' asserts place COMPACTION_KEEPS_ENTRY
-fault 'a victim that its dump still swings to' 'not freed' asserts place VICTIM_UNSETTLED
-fault 'a live count that is believed' 'victim' asserts place LIVE_COUNT_BELIEVED
+fault 'a compaction that swings by a plain store' 'not lost' asserts place COMPACTION_SWINGS_BY_STORE -DWRITES=2
+fault 'a compaction that keeps the entry' 'not freed' asserts place COMPACTION_KEEPS_ENTRY -DWRITES=2
+fault 'a victim that its dump still swings to' 'not freed' asserts place VICTIM_UNSETTLED -DWRITES=2
+fault 'a live count that is believed' 'victim' asserts place LIVE_COUNT_BELIEVED -DWRITES=2
 fault 'a memtable let go of before the swing' 'place' asserts place MEMTABLE_LET_GO_BEFORE_SWING
-fault 'victims let go of before the swing' 'place' asserts place VICTIMS_LET_GO_BEFORE_SWING
+fault 'victims let go of before the swing' 'place' asserts place VICTIMS_LET_GO_BEFORE_SWING -DWRITES=2
 fault 'a memtable that is never retired' 'all freed' asserts place MEMTABLE_NEVER_RETIRED
 fault 'a reader that takes the shard mutex' 'not waiting' waits place READER_LOCKS -DWRITES=2
 fault 'a reader that tries again while a writer is at it' 'ends' ends place READER_TRIES_AGAIN -DWRITES=2
 
-fault 'sources listed in two steps' 'listed' asserts view SOURCES_LISTED_IN_TWO_STEPS -DREPLIES=0
-fault 'a memtable that leaves before its table joins' 'place' asserts view MEMTABLE_LEAVES_FIRST -DREPLIES=0
-fault 'views changed without the mutex' 'not freed' asserts view VIEW_CHANGED_WITHOUT_MUTEX -DREPLIES=0
-fault 'a view pinned outside of a section' 'not freed' asserts view VIEW_PINNED_OUTSIDE_SECTION -DREPLIES=0
-fault 'tables pinned outside of a section' 'not freed' asserts view TABLES_PINNED_OUTSIDE_SECTION -DREPLIES=0
-fault 'freeing without a grace period' 'not freed' asserts view NO_GRACE_PERIOD -DREPLIES=0
-fault 'a view that pins nothing' 'not freed' asserts view VIEW_PINS_NOTHING -DREPLIES=0
-fault 'a pin made of two words' 'not freed' asserts view PIN_OF_TWO_WORDS -DREPLIES=0
-fault 'a value sent without a pin' 'not freed' asserts view VALUE_SENT_UNPINNED -DPAGES=0
-fault 'a value freed with its memtable' 'not freed' asserts view VALUE_FREED_WITH_MEMTABLE -DPAGES=0
-fault 'a wake-up that looks before it pushes' 'all freed' asserts view STACK_LOOKED_AT_BEFORE_PUSH -DREPLIES=0
+fault 'sources listed in two steps' 'listed' asserts view SOURCES_LISTED_IN_TWO_STEPS -DSENDERS=0
+fault 'a memtable that leaves before its table joins' 'place' asserts view MEMTABLE_LEAVES_FIRST -DSENDERS=0
+fault 'views changed without the mutex' 'not freed' asserts view VIEW_CHANGED_WITHOUT_MUTEX -DSENDERS=0
+fault 'a view pinned outside of a section' 'not freed' asserts view VIEW_PINNED_OUTSIDE_SECTION -DSENDERS=0
+fault 'tables pinned outside of a section' 'not freed' asserts view TABLES_PINNED_OUTSIDE_SECTION -DSENDERS=0
+fault 'freeing without a grace period' 'not freed' asserts view NO_GRACE_PERIOD -DSENDERS=0
+fault 'a view that pins nothing' 'not freed' asserts view VIEW_PINS_NOTHING -DSENDERS=0
+fault 'a pin made of two words' 'not freed' asserts view PIN_OF_TWO_WORDS -DSENDERS=0
+fault 'a value sent without a pin' 'not freed' asserts view VALUE_SENT_UNPINNED -DSCANNERS=0
+fault 'a value freed with its memtable' 'not freed' asserts view VALUE_FREED_WITH_MEMTABLE -DSCANNERS=0
+fault 'a wake-up that looks before it pushes' 'all freed' asserts view STACK_LOOKED_AT_BEFORE_PUSH -DSENDERS=0
 
 fault 'a write applied before its sync' 'durable' asserts recovery APPLIED_BEFORE_SYNC
 fault 'a tombstone that is not dumped' 'deleted' asserts recovery TOMBSTONE_NOT_DUMPED -DCOMPACTIONS=1

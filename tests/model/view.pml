@@ -5,7 +5,7 @@
  * that one another table, while a page is read and a value is sent. The key is not written again.
  *
  * Claims: the asserts. -DBREAK_... plants a fault (test_model.sh has the list).
- * Bounds: -DPAGES= -DREPLIES= -DSCANNERS=
+ * Bounds: -DPAGES= -DREPLIES= -DSCANNERS= -DSENDERS=
  */
 #ifndef PAGES
 #define PAGES 1
@@ -15,6 +15,9 @@
 #endif
 #ifndef SCANNERS
 #define SCANNERS 1
+#endif
+#ifndef SENDERS
+#define SENDERS 1
 #endif
 
 /* Objects, a bit each: sources; the key's large value, in the old memtable; views. */
@@ -42,7 +45,6 @@ bool table_settled;
 byte inside, waited_for;  /* reclaim.c: sections, a bit for each _pid */
 short retired, taken;     /* the stack */
 byte wake;                /* its semaphore */
-byte running = SCANNERS + 3;
 
 /* ---- pin.h ---- */
 
@@ -248,8 +250,7 @@ proctype dump()
     views_change(0, BIT(OLD_MEMTABLE)); /* let_go */
 #endif
     reclaim_retire(OLD_MEMTABLE);
-    view_unpin();
-    running--
+    view_unpin()
 }
 
 /* ---- compactor.c, compaction.c: the same with tables, of which alone it pins a list ---- */
@@ -268,8 +269,7 @@ proctype compaction()
     }
     views_change(0, BIT(DUMPED_TABLE)); /* store_leave_table */
     reclaim_retire(DUMPED_TABLE);
-    tables_unpin();
-    running--
+    tables_unpin()
 }
 
 /* ---- a page, as scan and snapshot read it: all sources of one view ---- */
@@ -296,8 +296,7 @@ proctype scanner()
         }
         view_unpin()
     :: else -> break
-    od;
-    running--
+    od
 }
 
 /* ---- a reply, value.c: a large value is sent from where it lies ---- */
@@ -330,8 +329,7 @@ proctype sender()
         :: else -> d_step { reclaim_leave() } /* it is in a table now: place.pml */
         fi
     :: replies == REPLIES || place != OLD_MEMTABLE -> break
-    od;
-    running--
+    od
 }
 
 /* ---- reclaim.c: the thread ---- */
@@ -391,7 +389,6 @@ proctype end_of_run()
 
     atomic {
         timeout;
-        assert(running == 0);
         assert(retired == 0 && taken == 0); /* the reclaimer does not sleep over what is retired */
         assert(view_list[current] == (BIT(NEW_MEMTABLE) | BIT(COMPACTED_TABLE)));
         assert(alive == (view_list[current] | BIT(current)));
@@ -415,9 +412,15 @@ init
 #endif
         run dump();
         run compaction();
-        run sender();
         run reclaimer();
-        for (i : 1 .. SCANNERS) { run scanner() }
+        do
+        :: i < SCANNERS -> run scanner(); i++
+        :: else -> break
+        od;
+        do
+        :: i < SCANNERS + SENDERS -> run sender(); i++
+        :: else -> break
+        od;
         run end_of_run()
     }
 }
