@@ -98,6 +98,8 @@ promise holds 'place: every run ends' ends place -DWRITES=2
 promise holds 'view: all claims hold for pages' asserts view -DSENDERS=0
 promise holds 'view: all claims hold for two replies' asserts view -DSCANNERS=0 -DSENDERS=2
 promise holds 'view: every run ends' ends view -DSCANNERS=0
+promise holds 'commit: all claims hold' asserts commit
+promise holds 'commit: every run ends' ends commit -DBUSY=0
 promise holds 'recovery: all claims hold after a failed sync' asserts recovery -DSEALS=1 -DCOMPACTIONS=1
 promise holds 'recovery: all claims hold for two starts' asserts recovery -DSEALS=1 -DRESTARTS=1 -DWRITES=2 -DCOMPACTIONS=1
 promise holds 'recovery: all claims hold for two compactions' asserts recovery
@@ -111,6 +113,8 @@ if [ "${KEYREST_MODEL:-}" = large ]; then
     promise holds 'view: all claims hold for two scanners' asserts view -DSCANNERS=2 -DSENDERS=0
     promise holds 'view: all claims hold for pages and replies' asserts view
     promise holds 'view: every run ends, pages and replies' ends view
+    promise holds 'commit: all claims hold for two requests of one writer' asserts commit -DREQUESTS=2
+    promise holds 'commit: all claims hold for groups of three' asserts commit -DGROUP=3
     promise holds 'recovery: all claims hold for three writes and two starts' asserts recovery -DSEALS=1 -DRESTARTS=1 -DCOMPACTIONS=1
     promise holds 'recovery: all claims hold for two compactions and a failed sync' asserts recovery -DSEALS=1 -DRESTARTS=1
     promise holds 'recovery: all claims hold in interval mode for two compactions' asserts recovery -DLAZY
@@ -159,6 +163,15 @@ fault 'a pin made of two words' 'not freed' asserts view PIN_OF_TWO_WORDS -DSEND
 fault 'a value sent without a pin' 'not freed' asserts view VALUE_SENT_UNPINNED -DSCANNERS=0
 fault 'a value freed with its memtable' 'not freed' asserts view VALUE_FREED_WITH_MEMTABLE -DSCANNERS=0
 fault 'a wake-up that looks before it pushes' 'all freed' asserts view STACK_LOOKED_AT_BEFORE_PUSH -DSENDERS=0
+
+fault 'a writer that looks for a leader without the mutex' 'answered' asserts commit LED_LOOKED_AT_WITHOUT_MUTEX -DBUSY=0
+fault 'a lead given up by an old look at the queue' 'answered' asserts commit HAND_OVER_LOOKS_BEFORE_IT_LOCKS -DBUSY=0
+fault 'a gathered writer that leaves' 'answered' asserts commit GATHERED_LEAVES -DBUSY=0
+fault 'a chosen leader that leaves' 'answered' asserts commit CHOSEN_LEAVES -DBUSY=0
+fault 'a list of writers read on a stack that is gone' 'not freed' asserts commit NEXT_READ_AFTER_WAKE -DBUSY=0
+fault 'members taken from the next leader' 'answered' asserts commit OTHERS_TAKEN_AFTER_HAND_OVER -DBUSY=0
+fault 'an act alone that takes a lead by an old look' 'answered' asserts commit ALONE_LOOKS_BEFORE_IT_LOCKS -DBUSY=0
+fault 'an act alone that hands nothing over' 'answered' asserts commit ALONE_HANDS_NOTHING_OVER -DBUSY=0
 
 fault 'a write applied before its sync' 'durable' asserts recovery APPLIED_BEFORE_SYNC
 fault 'a tombstone that is not dumped' 'deleted' asserts recovery TOMBSTONE_NOT_DUMPED -DCOMPACTIONS=1
