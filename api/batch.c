@@ -192,7 +192,7 @@ static struct engine_version version_of(const struct member *member)
                                            : (struct engine_version){0, 0};
 }
 
-/* Written by hand into room made before the commit: what is applied must be told. */
+/* Written by hand into room made before the commit: what is applied is never told to have failed. */
 static size_t write_results(const struct batch *batch, char *out_text)
 {
     char *next = stpcpy(out_text, "{\"results\":[");
@@ -241,19 +241,20 @@ static void commit_and_answer(struct api *api, struct exchange *exchange, struct
                               struct response *response)
 {
     struct problem *problem = &exchange->request->problem;
-    char *body = malloc((size_t)batch->count * RESULT_BYTES + RESULT_BYTES);
-    enum status status = body != NULL ? commit(batch, exchange) : STATUS_NO_MEMORY;
+    AUTO_FREE char *body = malloc((size_t)batch->count * RESULT_BYTES + RESULT_BYTES);
+    enum status status = STATUS_NO_MEMORY;
+    if (body != NULL && reply_reserve(response, 0))
+        status = commit(batch, exchange);
     if (status == STATUS_OK) {
-        reply_owned(response, 200, "application/json", body, write_results(batch, body));
-        return;
-    }
-    free(body);
-    if (status == STATUS_CONFLICT)
+        size_t size = write_results(batch, body);
+        reply_owned(response, 200, "application/json", TAKE(body), size);
+    } else if (status == STATUS_CONFLICT) {
         refuse_conflict(batch, problem);
-    else if (status == STATUS_TOO_LARGE)
+    } else if (status == STATUS_TOO_LARGE) {
         problem_set(problem, PROBLEM_BATCH_TOO_LARGE);
-    else
+    } else {
         request_fail(api, exchange->request, status);
+    }
 }
 
 bool batch_begin(struct api *api, struct exchange *exchange)

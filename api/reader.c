@@ -3,9 +3,26 @@
 #include "reader.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+/* ---- memory: jansson takes a lack of it for a fault in the text ---- */
+
+static _Thread_local bool lacks_memory;
+
+static void *allocate(size_t bytes)
+{
+    void *memory = malloc(bytes);
+    lacks_memory |= memory == NULL;
+    return memory;
+}
+
+static void watch_memory(void)
+{
+    json_set_alloc_funcs(allocate, free);
+}
 
 /* ---- refusing ---- */
 
@@ -86,6 +103,8 @@ static bool accept_nesting(struct reader *reader)
 
 bool reader_open(struct reader *reader, struct bytes text, struct problem *problem)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_memory);
     *reader = (struct reader){.text = text, .problem = problem};
     return accept_nesting(reader);
 }
@@ -122,12 +141,13 @@ bool reader_end(struct reader *reader)
 static json_t *value(struct reader *reader)
 {
     json_error_t error;
+    lacks_memory = false;
     peek(reader);
     json_t *value = json_loadb(
         (const char *)reader->text.data + reader->at, reader->text.size - reader->at,
         JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL,
         &error);
-    if (value == NULL && json_error_code(&error) == json_error_out_of_memory)
+    if (value == NULL && lacks_memory)
         problem_set(reader->problem, PROBLEM_MEMORY_FULL);
     else if (value == NULL)
         refuse_json(reader, error.text);

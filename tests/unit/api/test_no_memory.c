@@ -194,6 +194,52 @@ static void a_count_is_counted_if_and_only_if_the_answer_says_so(void **state)
     }
 }
 
+#define JSON .headers = {"Content-Type: application/json"}
+#define BATCH                                                                                      \
+    .method = "POST", .target = "/batch", JSON,                                                    \
+    .body = bytes_of(                                                                              \
+        "{\"ops\":[{\"op\":\"put\",\"key\":\"b\",\"json\":[1,{\"a\":\"x\"}]},"                     \
+        "{\"op\":\"put\",\"key_base64\":\"Yw==\",\"value\":\"1\",\"content_type\":\"a/b\"},"       \
+        "{\"op\":\"delete\",\"key\":\"k\"},{\"op\":\"check\",\"key\":\"k\",\"if_match\":\"*\"}]}")
+
+static void a_batch_is_applied_if_and_only_if_the_answer_says_so(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"/keys/b", "/keys/c"};
+    const struct request request = {BATCH};
+    for (int local = 0; local <= 1; local++) {
+        struct fixture fixture;
+        begin(&fixture, local);
+        bool failed = true;
+        for (size_t at = 0; failed; at++) {
+            struct answer answer;
+            assert_true(at < ALLOCATIONS_MAX);
+            make_key(&fixture.client, true);
+            failed = fail_at(&fixture.client, &request, at, SHORT_ONCE, &answer);
+            check_answer(&answer, 200, failed);
+            bool done = answer.response.status == 200;
+            ANSWER deleted = get(&fixture.client, "/keys/k");
+            assert_int_equal(deleted.response.status, done ? 404 : 200);
+            for (size_t i = 0; i < COUNT_OF(others); i++) {
+                ANSWER other = SEND(&fixture.client, .method = "DELETE", .target = others[i]);
+                assert_int_equal(other.response.status, done ? 204 : 404);
+            }
+            answer_done(&answer);
+        }
+        end(&fixture);
+    }
+}
+
+static void a_refused_batch_says_why_or_has_no_memory(void **state)
+{
+    (void)state;
+    WITHOUT_KEY(412, BATCH);
+    WITH_KEY(422, .method = "POST", .target = "/batch", JSON,
+             .body = bytes_of("{\"ops\":[{\"op\":\"delete\",\"key\":7}]}"));
+    WITH_KEY(400, .method = "POST", .target = "/batch", JSON,
+             .body = bytes_of("{\"ops\":[{\"op\":\"put\",\"key\":\"k\",\"json\":{\"a\":nul}}]}"));
+}
+
 static void a_refused_write_changes_nothing(void **state)
 {
     (void)state;
@@ -235,6 +281,8 @@ static void other_resources_are_whole_or_refused(void **state)
     WITH_KEY(200, .method = "GET", .target = "/");
     WITH_KEY(200, .method = "GET", .target = "/keys");
     WITH_KEY(200, .method = "GET", .target = "/keys?prefix=k&fields=key,value");
+    WITH_KEY(200, .method = "POST", .target = "/batch/get", JSON,
+             .body = bytes_of("{\"keys\":[\"k\",{\"key_base64\":\"aw==\"},\"none\"]}"));
     WITH_KEY(200, .method = "GET", .target = "/readyz?verbose");
     WITH_KEY(200, .method = "GET", .target = "/problems/busy");
     WITH_KEY(200, .method = "GET", .target = "/metrics");
@@ -268,6 +316,10 @@ int main(int argc, char **argv)
              a_write_is_applied_if_and_only_if_the_answer_says_so),
         TEST("a count is counted if and only if the answer says so",
              a_count_is_counted_if_and_only_if_the_answer_says_so),
+        TEST("a batch is applied if and only if the answer says so",
+             a_batch_is_applied_if_and_only_if_the_answer_says_so),
+        TEST("a refused batch says why, or has no memory",
+             a_refused_batch_says_why_or_has_no_memory),
         TEST("a refused write changes nothing", a_refused_write_changes_nothing),
         TEST("a write whose outcome is unknown is not told to have failed",
              a_write_whose_outcome_is_unknown_is_not_told_to_have_failed),
