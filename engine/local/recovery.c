@@ -46,6 +46,14 @@ static bool is_copied(const struct recovered *recovered, const struct journal_fr
     return frame->header.records > 0 && frame->header.last_sequence > recovered->kept_sequence;
 }
 
+/* A watermark inside a frame, which no writer leaves there, does not divide it. */
+static void copy_whole(struct recovered *recovered, const struct frame_header *header)
+{
+    recovered->copy_bytes += header->bytes;
+    if (header->first_sequence <= recovered->kept_sequence)
+        recovered->kept_sequence = header->first_sequence - 1;
+}
+
 /*
  * Measures the copies, and where the last segment ends without them: behind the last frame that is
  * known to be durable, so not behind a mark, which only says so of the frames before it.
@@ -62,7 +70,7 @@ static enum status measure(struct recovered *recovered)
         if (status != STATUS_OK)
             break;
         if (is_copied(recovered, &frame))
-            recovered->copy_bytes += frame.header.bytes;
+            copy_whole(recovered, &frame.header);
         else if (frame.header.records > 0 || (frame.header.flags & FRAME_LINK) != 0)
             recovered->kept_end = reader.offset;
     }

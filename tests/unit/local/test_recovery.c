@@ -573,6 +573,55 @@ static void settling_may_end_at_any_point(void **state)
     end(&fixture);
 }
 
+static void put_two_at_once(struct fixture *fixture)
+{
+    struct engine_operation operations[2];
+    struct engine_context patience = {UINT64_MAX, NULL};
+    for (uint64_t i = 0; i < 2; i++) {
+        operations[i] = (struct engine_operation){.type = ENGINE_PUT, .key = bytes_of(key_name(i))};
+        assert_int_equal(engine_value_open(fixture->engine, operations[i].key,
+                                           (struct bytes){NULL, 0}, 10, &operations[i].value),
+                         STATUS_OK);
+        memset(operations[i].value->data, 'a' + (int)i, 10);
+        operations[i].value->size = 10;
+    }
+    assert_int_equal(engine_commit(fixture->engine, operations, 2, &patience), STATUS_OK);
+}
+
+static void let_be_durable(struct crash_disk *crash, uint64_t sequence)
+{
+    struct disk *disk = crash_disk_attach(crash);
+    struct manifest manifest;
+    assert_int_equal(manifest_read(disk, &manifest, NULL), STATUS_OK);
+    manifest.durable_sequence = sequence;
+    assert_int_equal(manifest_write(disk, &manifest), STATUS_OK);
+    manifest_done(&manifest);
+    disk_close(disk);
+}
+
+/* No writer leaves it there; a start that copied half a frame would be the last one. */
+static void a_watermark_inside_a_frame_does_not_divide_it(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    put_two_at_once(&fixture);
+    struct crash_disk *crash = crash_disk_cut(fixture.crash, true);
+    close_engine(&fixture);
+    let_be_durable(crash, 1);
+    for (int start = 0; start < 3; start++) {
+        if (open_on(&fixture, crash) != STATUS_OK)
+            fail_msg("start %d: %s", start, fixture.failure.message);
+        assert_int_equal(sequence(&fixture), 2 + start);
+        check_value(&fixture, 0, 10, 'a');
+        check_value(&fixture, 1, 10, 'b');
+        put(&fixture, 2, 10, 'c');
+        close_engine(&fixture);
+    }
+    crash_disk_close(crash);
+    end(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -589,6 +638,8 @@ int main(int argc, char **argv)
         TEST("what is read without a fresh segment is durable",
              what_is_read_without_a_fresh_segment_is_durable),
         TEST("settling may end at any point", settling_may_end_at_any_point),
+        TEST("a watermark inside a frame does not divide it",
+             a_watermark_inside_a_frame_does_not_divide_it),
     };
     return test_main(argc, argv, "recovery", tests);
 }
