@@ -20,14 +20,98 @@ static void check_tag(const char *text)
     assert_memory_equal(written + 1, text, strlen(text));
 }
 
+/* ---- judging ---- */
+
+static bool is_listed(const struct engine_condition *condition, struct engine_version current)
+{
+    for (uint32_t i = 0; i < condition->version_count; i++)
+        if (engine_version_equal(condition->versions[i], current))
+            return true;
+    return false;
+}
+
+/* RFC 9110 section 13.2.2, steps 1 and 3. */
+static enum conditions_verdict expected(const struct conditions *conditions,
+                                        struct engine_version current)
+{
+    bool present = current.sequence != 0;
+    for (uint32_t i = 0; i < conditions->count; i++) {
+        const struct engine_condition *condition = &conditions->items[i];
+        bool listed = is_listed(condition, current);
+        if ((condition->kind == ENGINE_IF_PRESENT && !present) ||
+            (condition->kind == ENGINE_IF_ONE_OF && !listed))
+            return CONDITIONS_FAILED;
+        if ((condition->kind == ENGINE_IF_ABSENT && present) ||
+            (condition->kind == ENGINE_IF_NONE_OF && listed))
+            return CONDITIONS_NOT_MODIFIED;
+    }
+    return CONDITIONS_HOLD;
+}
+
+static void check_judgement(const struct conditions *conditions, struct engine_version current)
+{
+    assert_int_equal(conditions_judge(conditions, current), expected(conditions, current));
+}
+
 static void check_judgements(const struct conditions *conditions)
 {
-    bool any_holds = false;
     assert_true(conditions->count <= CONDITIONS_MAX);
     for (size_t i = 0; i < COUNT_OF(versions); i++)
-        any_holds = conditions_judge(conditions, versions[i]) == CONDITIONS_HOLD || any_holds;
-    if (conditions->count == 0)
-        assert_true(any_holds);
+        check_judgement(conditions, versions[i]);
+    for (uint32_t i = 0; i < conditions->count; i++) {
+        const struct engine_condition *condition = &conditions->items[i];
+        assert_true(condition->version_count <= CONDITIONS_TAGS_MAX);
+        for (uint32_t tag = 0; tag < condition->version_count; tag++)
+            check_judgement(conditions, condition->versions[tag]);
+    }
+}
+
+/* ---- writing them again: the same conditions ---- */
+
+static char *value_of(const struct engine_condition *condition)
+{
+    char *text = malloc(16 + CONDITIONS_TAGS_MAX * (ETAG_BYTES + 2)), *next = text;
+    *next = '\0';
+    if (condition->kind == ENGINE_IF_PRESENT || condition->kind == ENGINE_IF_ABSENT)
+        strcpy(next, "*");
+    else if (condition->version_count == 0)
+        strcpy(next, "\"nobody's\"");
+    for (uint32_t i = 0; i < condition->version_count; i++) {
+        next = stpcpy(next, i > 0 ? ", " : "");
+        next += etag_write(condition->versions[i], next);
+    }
+    return text;
+}
+
+static void check_same(const struct engine_condition *a, const struct engine_condition *b)
+{
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->version_count, b->version_count);
+    for (uint32_t i = 0; i < a->version_count; i++)
+        assert_true(engine_version_equal(a->versions[i], b->versions[i]));
+}
+
+static void check_written(const struct conditions *conditions)
+{
+    struct api_header fields[CONDITIONS_MAX];
+    char *texts[CONDITIONS_MAX];
+    struct headers headers = {.counts = {0}};
+    struct problem problem = {.code = PROBLEM_NONE};
+    struct conditions again;
+    for (uint32_t i = 0; i < conditions->count; i++) {
+        enum engine_condition_kind kind = conditions->items[i].kind;
+        bool if_match = kind == ENGINE_IF_PRESENT || kind == ENGINE_IF_ONE_OF;
+        texts[i] = value_of(&conditions->items[i]);
+        fields[i] = (struct api_header){if_match ? "If-Match" : "If-None-Match", texts[i]};
+    }
+    struct exchange exchange = {.headers = fields, .header_count = conditions->count};
+    assert_true(headers_read(&exchange, &headers, &problem));
+    assert_true(conditions_read(&exchange, &headers, &again, &problem));
+    assert_int_equal(again.count, conditions->count);
+    for (uint32_t i = 0; i < again.count; i++) {
+        check_same(&again.items[i], &conditions->items[i]);
+        free(texts[i]);
+    }
 }
 
 static void conditions_are_read(struct fuzz_input *input)
@@ -49,11 +133,15 @@ static void conditions_are_read(struct fuzz_input *input)
     if (headers_read(&exchange, &headers, &problem)) {
         bool accepted = conditions_read(&exchange, &headers, &conditions, &problem);
         assert_int_equal(accepted, problem.code == PROBLEM_NONE);
-        if (accepted)
+        if (accepted) {
             check_judgements(&conditions);
+            check_written(&conditions);
+        }
     }
     while (count > 0)
         free(texts[--count]);
 }
 
-FUZZ_TARGET("fuzz_conditions", "preconditions are refused, or can be judged", conditions_are_read)
+FUZZ_TARGET("fuzz_conditions",
+            "preconditions are refused, or judged as RFC 9110 says and the same when written again",
+            conditions_are_read)

@@ -43,6 +43,14 @@ static bool check_framing(const struct head *head, const struct headers *headers
     assert_int_equal(framing.chunked, encodings == 1);
     assert_true(head->http_1_1 || encodings == 0);
     assert_true(lengths == 1 || framing.content_length == 0);
+    if (lengths == 1) {
+        struct bytes value = headers->values[HEADER_CONTENT_LENGTH];
+        char text[24];
+        assert_true(value.size > 0 && value.size < sizeof text);
+        snprintf(text, sizeof text, "%.*s", (int)value.size, (const char *)value.data);
+        assert_int_equal(strspn(text, "0123456789"), value.size);
+        assert_int_equal(strtoull(text, NULL, 10), framing.content_length);
+    }
     return true;
 }
 
@@ -64,6 +72,44 @@ static void check_host(const struct headers *headers)
                 ((const char *)host.data)[strlen(allowed[0])] == ':');
 }
 
+/* By other ways to write it, too, no name but localhost is this machine's own. */
+static void check_loopback(const struct headers *headers)
+{
+    const struct api_options options = {.loopback = true};
+    struct target target = {.path = bytes_of("/")};
+    struct problem problem = {.code = PROBLEM_NONE};
+    struct bytes host = headers->values[HEADER_HOST];
+    if (!framing_accept_host(&options, headers, &target, &problem) || host.data == NULL)
+        return;
+    const char *text = host.data;
+    size_t name = strlen("localhost");
+    bool named = host.size >= name && strncasecmp(text, "localhost", name) == 0 &&
+                 (host.size == name || text[name] == ':');
+    for (size_t i = 0; i < host.size && !named; i++)
+        assert_non_null(memchr("0123456789abcdefABCDEF:.[]", text[i], 26));
+}
+
+/* Behind its scheme, an origin names the host that was asked for. */
+static void check_origin_host(const struct headers *headers)
+{
+    struct bytes origin = headers->values[HEADER_ORIGIN], host = headers->values[HEADER_HOST];
+    if (headers->counts[HEADER_ORIGIN] == 0)
+        return;
+    assert_int_equal(headers->counts[HEADER_ORIGIN], 1);
+    assert_int_equal(headers->counts[HEADER_HOST], 1);
+    const char *from = memmem(origin.data, origin.size, "://", 3), *here = host.data;
+    assert_non_null(from);
+    from += 3;
+    size_t left = (size_t)((const char *)origin.data + origin.size - from);
+    size_t end = host.size > 0 && *here == '['
+                     ? (size_t)((const char *)memchr(here, ']', host.size) - here)
+                     : 0;
+    while (end < host.size && here[end] != ':')
+        end++;
+    assert_true(left >= end && strncasecmp(from, here, end) == 0);
+    assert_true(left == end || from[end] == ':');
+}
+
 static void check_origin(const struct headers *headers)
 {
     struct target target = {.path = bytes_of("/")};
@@ -72,6 +118,8 @@ static void check_origin(const struct headers *headers)
     assert_int_equal(accepted, problem.code == PROBLEM_NONE);
     if (accepted && headers->counts[HEADER_SEC_FETCH_SITE] == 1)
         assert_false(header_is(headers->values[HEADER_SEC_FETCH_SITE], "cross-site"));
+    if (accepted)
+        check_origin_host(headers);
 }
 
 static void head_is_read(struct fuzz_input *input)
@@ -83,6 +131,7 @@ static void head_is_read(struct fuzz_input *input)
     struct exchange exchange = {.headers = head.fields, .header_count = head.count};
     if (headers_read(&exchange, &headers, &problem) && check_framing(&head, &headers)) {
         check_host(&headers);
+        check_loopback(&headers);
         check_origin(&headers);
     }
     while (head.count > 0)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Settings as flags and as variables, a line each: what is accepted is told in a form that gives the
- * same settings again; what is refused is named.
+ * Settings as flags, as variables and as lines of a file, a line each behind a byte that says which:
+ * what is accepted is told in a form that gives the same settings again; what is refused is named.
  */
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "../../service/config.h"
 #include "../lib/fuzz.h"
 
@@ -63,17 +66,32 @@ static void check_told_again(const struct config *config)
     config_done(&same);
 }
 
+static void add_to_file(int *file, char *text)
+{
+    if (*file < 0)
+        *file = memfd_create("settings", MFD_CLOEXEC);
+    assert_int_equal(dprintf(*file, "%s\n", text), strlen(text) + 1);
+    free(text);
+}
+
 static void settings_are_read(struct fuzz_input *input)
 {
     struct texts arguments = {.count = 0}, environment = {.count = 0};
+    int file = -1;
     while (input->size > 0 && arguments.count + environment.count < TEXTS_MAX) {
-        bool variable = fuzz_byte(input) % 4 == 0;
-        char *text = fuzz_text(input, '\n');
+        uint8_t kind = fuzz_byte(input) % 4;
+        char *text = fuzz_text(input, '\n'), *flag = NULL;
         /* the file it would name is not the input's */
         if (strstr(text, "config") != NULL || strstr(text, "CONFIG") != NULL)
             free(text);
+        else if (kind == 2)
+            add_to_file(&file, text);
         else
-            add(variable ? &environment : &arguments, text);
+            add(kind == 0 ? &environment : &arguments, text);
+        if (input->size == 0 && file >= 0) {
+            assert_true(asprintf(&flag, "--config=/proc/self/fd/%d", file) > 0);
+            add(&arguments, flag);
+        }
     }
     struct config config;
     struct failure failure = {0};
@@ -85,6 +103,8 @@ static void settings_are_read(struct fuzz_input *input)
     config_done(&config);
     free_texts(&arguments);
     free_texts(&environment);
+    if (file >= 0)
+        close(file);
 }
 
 FUZZ_TARGET("fuzz_settings", "settings are refused by name, or told as they were given",

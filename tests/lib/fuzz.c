@@ -48,6 +48,15 @@ char *fuzz_text(struct fuzz_input *input, char end)
     return text;
 }
 
+unsigned char *fuzz_copy(struct bytes bytes)
+{
+    unsigned char *copy = malloc(bytes.size);
+    assert_true(copy != NULL || bytes.size == 0);
+    if (bytes.size > 0)
+        memcpy(copy, bytes.data, bytes.size);
+    return copy;
+}
+
 /* ---- changes ---- */
 
 static uint64_t draw(uint64_t *random)
@@ -126,10 +135,8 @@ static struct {
 
 static void feed(const struct sample *sample)
 {
-    /* A copy of just its size, so that a sanitizer sees a step beyond. */
     run.sample = sample;
-    uint8_t *bytes = malloc(sample->size + (sample->size == 0));
-    memcpy(bytes, sample->bytes, sample->size);
+    unsigned char *bytes = fuzz_copy((struct bytes){sample->bytes, sample->size});
     run.target(&(struct fuzz_input){bytes, sample->size});
     free(bytes);
 }

@@ -31,6 +31,9 @@ struct bytes fuzz_bytes(struct fuzz_input *input, size_t size);
  * to be freed. */
 char *fuzz_text(struct fuzz_input *input, char end);
 
+/* A copy with room for not a byte more, to be freed: a sanitizer sees a step beyond. */
+unsigned char *fuzz_copy(struct bytes bytes);
+
 typedef void fuzz_target(struct fuzz_input *input);
 
 int fuzz_main(int argc, char **argv, const char *suite, const char *promise, fuzz_target *target);
