@@ -44,6 +44,26 @@ static void the_mode_may_change_between_starts(void **state)
     live(CRASH_MIXED);
 }
 
+/* Nothing else makes the segment durable that it leaves. */
+static void a_rotation_between_two_syncs_leaves_no_hole(void **state)
+{
+    (void)state;
+    struct trial trial;
+    trial_init(&trial, FIRST_SEED, CRASH_INTERVAL);
+    trial_open(&trial);
+    for (uint64_t i = 0; trial.rotations == 0; i++) {
+        assert_true(i < 40);
+        struct model_commit commit = {.count = 1};
+        commit.operations[0] = (struct model_operation){
+            .type = ENGINE_PUT, .key = i % MODEL_KEYS, .seed = i, .value_bytes = 8000};
+        trial_idle(&trial, 0);
+        trial_commit(&trial, &commit);
+    }
+    trial_kill(&trial);
+    print_message("# %" PRIu64 " crash states\n", trial.states);
+    trial_done(&trial);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -51,6 +71,8 @@ int main(int argc, char **argv)
         TEST("interval mode keeps a prefix, and all of it when only the process dies",
              interval_keeps_a_prefix),
         TEST("the mode may change between starts", the_mode_may_change_between_starts),
+        TEST("a rotation between two syncs leaves no hole",
+             a_rotation_between_two_syncs_leaves_no_hole),
     };
     return test_main(argc, argv, "crash_journal", tests);
 }

@@ -43,16 +43,31 @@ void scene_check_reopened(struct scene *scene)
     scene_check(scene);
 }
 
+/* Takes the disk. */
+static void check_cut(const struct scene *scene, struct crash_disk *disk)
+{
+    struct scene cut = {
+        .crash = disk, .shadow = scene->shadow, .parts = {.options = scene->parts.options}};
+    cut.parts.options.crash = disk;
+    start(&cut);
+    scene_check(&cut);
+    scene_end(&cut);
+}
+
 void scene_check_cuts(const struct scene *scene)
 {
-    for (int keep = 0; keep < 2; keep++) {
-        struct scene cut = {.shadow = scene->shadow, .parts = {.options = scene->parts.options}};
-        cut.crash = crash_disk_cut(scene->crash, keep != 0);
-        cut.parts.options.crash = cut.crash;
-        start(&cut);
-        scene_check(&cut);
-        scene_end(&cut);
-    }
+    for (int keep = 0; keep < 2; keep++)
+        check_cut(scene, crash_disk_cut(scene->crash, keep != 0));
+}
+
+static void visit_state(void *context, struct crash_state state)
+{
+    check_cut(context, state.disk);
+}
+
+void scene_check_every_cut(void *scene)
+{
+    crash_disk_each_state(((struct scene *)scene)->crash, visit_state, scene);
 }
 
 void scene_put(struct scene *scene, size_t key, size_t size)

@@ -28,6 +28,9 @@ void scene_check_reopened(struct scene *scene);
 /* What a power cut leaves now, with and without all that is pending, is right. */
 void scene_check_cuts(const struct scene *scene);
 
+/* The same for every state that a power cut could leave; to be called behind each change. */
+void scene_check_every_cut(void *scene);
+
 void scene_put(struct scene *scene, size_t key, size_t size);
 void scene_delete(struct scene *scene, size_t key);
 

@@ -385,6 +385,28 @@ static void nobody_is_answered_before_the_sync(void **state)
     parts_close(&parts);
 }
 
+static void a_member_is_answered_with_its_group(void **state)
+{
+    (void)state;
+    struct parts parts;
+    open_parts(&parts);
+    struct writer leader = {0}, first = {0}, second = {0};
+    start_busy_leader(&leader, &parts);
+    start(&first, &parts, "a", 1);
+    wait_until_queued(&parts, 1);
+    start(&second, &parts, "b", 1);
+    wait_until_queued(&parts, 2);
+    held_disk_release_one();
+    held_disk_wait_held(); /* both are members of the group whose sync this is */
+    usleep(20000);         /* a wrong answer needs some time to come; a right one never does */
+    held_disk_fail(HELD_SYNC, STATUS_IO);
+    held_disk_release();
+    finish(&leader, STATUS_OK);
+    finish(&first, STATUS_UNKNOWN);
+    finish(&second, STATUS_UNKNOWN);
+    parts_close(&parts);
+}
+
 static void a_deadline_ends_the_wait_in_the_queue(void **state)
 {
     (void)state;
@@ -542,6 +564,7 @@ int main(int argc, char **argv)
              a_slow_group_does_not_make_the_next_one_wait_long),
         TEST("a group stays below its byte limit", a_group_stays_below_its_byte_limit),
         TEST("nobody is answered before the sync", nobody_is_answered_before_the_sync),
+        TEST("a member is answered with its group", a_member_is_answered_with_its_group),
         TEST("a deadline ends the wait in the queue", a_deadline_ends_the_wait_in_the_queue),
         TEST("a cancelled writer leaves the queue", a_cancelled_writer_leaves_the_queue),
         TEST("a gathered writer stays to the end", a_gathered_writer_stays_to_the_end),

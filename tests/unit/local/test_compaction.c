@@ -491,6 +491,27 @@ static void a_failed_read_at_any_step_loses_nothing(void **state)
     assert_true(failed > 3);
 }
 
+/* The manifest that a start reads may be lost again with the power: the older one lists the victims. */
+static void a_start_behind_a_lost_rename_keeps_what_the_older_manifest_lists(void **state)
+{
+    (void)state;
+    struct scene scene;
+    uint64_t ids[2];
+    scene_begin(&scene, (struct parts_options){0});
+    fill(&scene, ids);
+    crash_disk_fail(
+        scene.crash, /* the outputs' names are durable, the edit's is not */
+        (struct crash_fault){.operations = CRASH_SYNC_DIRECTORY, .nth = 2, .status = STATUS_IO});
+    assert_int_equal(parts_compact_tables(&scene.parts, ids, 2), STATUS_UNKNOWN);
+    crash_disk_fail(scene.crash, (struct crash_fault){0});
+    crash_disk_watch(scene.crash, scene_check_every_cut, &scene);
+    scene_reopen(&scene);
+    crash_disk_watch(scene.crash, NULL, NULL);
+    assert_null(parts_table(&scene.parts, ids[0])); /* it was the newer one */
+    scene_check(&scene);
+    scene_end(&scene);
+}
+
 /* In interval mode the version that a dead one yielded to may not be durable yet. */
 static void what_justified_a_choice_is_durable_before_the_edit(void **state)
 {
@@ -532,23 +553,29 @@ static void a_cancelled_one_leaves_all_as_it_was(void **state)
 
 /* ---- damage ---- */
 
-static void a_damaged_victim_is_left_alone_and_kept(void **state)
+static uint64_t offset_in(struct table *table, struct bytes key)
 {
-    (void)state;
+    uint64_t offset = 0;
+    struct table_cursor cursor;
+    table_cursor_init(&cursor, table);
+    while (table_cursor_next(&cursor) == STATUS_OK)
+        if (bytes_equal(cursor.entry.key, key))
+            offset = cursor.entry.offset;
+    table_cursor_done(&cursor);
+    return offset;
+}
+
+static void check_damaged_victim(uint64_t into_record)
+{
     struct scene scene;
     uint64_t ids[2];
     scene_begin(&scene, (struct parts_options){0});
     fill(&scene, ids);
-    /* The last byte of the first record's key: key 0, overwritten; then of key 1, live. */
-    uint64_t dead_offset = sizeof(struct table_header), live_offset = 0;
-    struct table_cursor cursor;
-    table_cursor_init(&cursor, parts_table(&scene.parts, ids[0]));
-    while (table_cursor_next(&cursor) == STATUS_OK)
-        if (bytes_equal(cursor.entry.key, bytes_of(shadow_name(1))))
-            live_offset = cursor.entry.offset;
-    table_cursor_done(&cursor);
-    scene_flip(&scene, ids[0], dead_offset + sizeof(struct record));
-    scene_flip(&scene, ids[0], live_offset + sizeof(struct record));
+    /* Of key 0, overwritten; then of key 1, live. */
+    uint64_t dead_offset = sizeof(struct table_header);
+    uint64_t live_offset = offset_in(parts_table(&scene.parts, ids[0]), bytes_of(shadow_name(1)));
+    scene_flip(&scene, ids[0], dead_offset + into_record);
+    scene_flip(&scene, ids[0], live_offset + into_record);
     struct scene_tables before = scene_tables(&scene);
     assert_int_equal(parts_compact_tables(&scene.parts, ids, 2), STATUS_CORRUPT);
     assert_int_equal(scene_tables(&scene).hash, before.hash);
@@ -567,6 +594,13 @@ static void a_damaged_victim_is_left_alone_and_kept(void **state)
     scene_put(&scene, 1, 5); /* a new version heals the key */
     shadow_check(&scene.shadow, &scene.parts);
     scene_end(&scene);
+}
+
+static void a_damaged_victim_is_left_alone_and_kept(void **state)
+{
+    (void)state;
+    check_damaged_victim(sizeof(struct record));                              /* in the key */
+    check_damaged_victim(sizeof(struct record) + strlen(shadow_name(1)) + 5); /* in the value */
 }
 
 static void a_victim_with_a_damaged_index_is_left_alone(void **state)
@@ -597,6 +631,37 @@ static void a_count_that_lags_is_no_bug(void **state)
     compact(&scene, ids, 2);
     assert_int_equal(stats_read(scene.parts.stats, STATS_compaction_bugs), 0);
     scene_check_reopened(&scene);
+    scene_end(&scene);
+}
+
+/* As a bug would: a record that was dead when it was passed over is the newest one again. */
+static void bring_key_6_back(struct scene *scene)
+{
+    struct store *store = &scene->parts.store;
+    struct bytes key = bytes_of(shadow_name(6));
+    struct table *table = parts_table(&scene->parts, 1);
+    struct entry *entry = keymap_find(store->keymap, keymap_hash(store->keymap, key), key);
+    uint64_t offset = offset_in(table, key);
+    atomic_store(&entry->place, place_of_position(table->slot, offset));
+    store_table_live(table, sizeof(struct record));
+}
+
+static void a_copy_that_is_missing_stops_the_edit(void **state)
+{
+    (void)state;
+    struct scene scene;
+    uint64_t ids[2];
+    scene_begin(&scene, (struct parts_options){0});
+    fill(&scene, ids);
+    struct scene_tables before = scene_tables(&scene);
+    struct scene_intruder intruder = {.scene = &scene, .left = 2, .act = bring_key_6_back};
+    scene_intrude(&intruder); /* the output's file was made, and all is chosen that it will hold */
+    assert_int_equal(parts_compact_tables(&scene.parts, ids, 2), STATUS_CORRUPT);
+    crash_disk_watch(scene.crash, NULL, NULL);
+    assert_int_equal(stats_read(scene.parts.stats, STATS_compaction_bugs), 1);
+    assert_int_equal(scene_tables(&scene).hash, before.hash);
+    assert_true(parts_table(&scene.parts, ids[0])->damaged); /* and no victim any more */
+    assert_int_equal(parts_read(&scene.parts, shadow_name(6)), STATUS_OK);
     scene_end(&scene);
 }
 
@@ -653,6 +718,8 @@ int main(int argc, char **argv)
         TEST("an error at any step leaves all as it was",
              an_error_at_any_step_leaves_all_as_it_was),
         TEST("a failed read at any step loses nothing", a_failed_read_at_any_step_loses_nothing),
+        TEST("a start behind a lost rename keeps what the older manifest lists",
+             a_start_behind_a_lost_rename_keeps_what_the_older_manifest_lists),
         TEST("what justified a choice is durable before the edit",
              what_justified_a_choice_is_durable_before_the_edit),
         TEST("a cancelled one leaves all as it was", a_cancelled_one_leaves_all_as_it_was),
@@ -660,6 +727,7 @@ int main(int argc, char **argv)
         TEST("a victim with a damaged index is left alone",
              a_victim_with_a_damaged_index_is_left_alone),
         TEST("a count that lags is no bug", a_count_that_lags_is_no_bug),
+        TEST("a copy that is missing stops the edit", a_copy_that_is_missing_stops_the_edit),
         TEST("a slot is used again after the grace period",
              a_slot_is_used_again_after_the_grace_period),
     };

@@ -48,6 +48,7 @@ static void what_was_dumped_is_read_from_the_table(void **state)
     assert_true(budget_used(&scene.parts.store.budget) < used - (3 << 20));
     assert_int_equal(properties(&scene, id)->records, COUNT_OF(sizes) + 1);
     scene_check_reopened(&scene);
+    assert_int_equal(memtable_count(scene.parts.store.memtable), 0); /* what tables hold */
     scene_end(&scene);
 }
 
@@ -200,6 +201,11 @@ static void bring_back_and_delete_again(struct scene *scene)
     scene_put(scene, 3, 82);
 }
 
+static void dump_frozen(struct scene *scene)
+{
+    assert_int_equal(dump_oldest(scene->parts.dump), STATUS_OK);
+}
+
 static void intrude_everywhere(void (*act)(struct scene *scene), bool lazy)
 {
     bool struck = true;
@@ -228,6 +234,29 @@ static void newer_writes_win_at_every_moment(void **state)
     for (int lazy = 0; lazy < 2; lazy++) {
         intrude_everywhere(overwrite_and_delete, lazy);
         intrude_everywhere(bring_back_and_delete_again, lazy);
+    }
+}
+
+/* An entry that the leader found before its sync may be dead behind it. */
+static void a_dump_in_the_midst_of_a_commit_harms_nothing(void **state)
+{
+    (void)state;
+    bool struck = true;
+    for (uint64_t n = 1; struck; n++) {
+        for (size_t key = 0; key < 3; key++) { /* replaced, deleted and as it was first */
+            struct scene scene;
+            scene_begin(&scene, (struct parts_options){0});
+            fill(&scene);
+            must_freeze(&scene);
+            struct scene_intruder intruder = {.scene = &scene, .left = n, .act = dump_frozen};
+            scene_intrude(&intruder);
+            scene_put(&scene, key, 33);
+            crash_disk_watch(scene.crash, NULL, NULL);
+            struck = intruder.struck;
+            assert_true(struck || n > 2);
+            scene_check_reopened(&scene);
+            scene_end(&scene);
+        }
     }
 }
 
@@ -320,6 +349,56 @@ static void all_memory_is_dumped_when_the_journal_fails(void **state)
     }
 }
 
+static void fail_a_write(struct scene *scene, enum status expected)
+{
+    crash_disk_fail(scene->crash,
+                    (struct crash_fault){.operations = CRASH_WRITE, .nth = 1, .status = STATUS_IO});
+    assert_int_equal(shadow_put(&scene->shadow, &scene->parts, 8, 8), expected);
+    assert_true(crash_disk_failed(scene->crash));
+    crash_disk_fail(scene->crash, (struct crash_fault){0});
+}
+
+static void a_journal_that_fails_again_within_a_minute_is_given_up(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, (struct parts_options){0}); /* times stand still */
+    fill(&scene);
+    fail_a_write(&scene, STATUS_UNAVAILABLE);
+    scene_put(&scene, 7, 7);
+    fail_a_write(&scene, STATUS_UNKNOWN);
+    assert_int_equal(shadow_put(&scene.shadow, &scene.parts, 9, 9), STATUS_READ_ONLY);
+    scene_reopen(&scene);
+    scene_put(&scene, 8, 9); /* nobody can say what became of it */
+    scene_check(&scene);
+    scene_end(&scene);
+}
+
+/* ---- names ---- */
+
+static void a_name_that_a_file_has_is_not_given_out_again(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct disk_file *stray;
+    char name[64];
+    scene_begin(&scene, (struct parts_options){0});
+    fill(&scene);
+    uint64_t id = scene_dump(&scene) + 1; /* as after a dump that a crash cut off */
+    table_name(id, name);
+    assert_int_equal(disk_create(scene.parts.disk, name, &stray), STATUS_OK);
+    disk_file_close(stray);
+    /* The manifest's temporary file is the first that a start removes. */
+    crash_disk_fail(scene.crash, (struct crash_fault){
+                                     .operations = CRASH_REMOVE, .nth = 2, .status = STATUS_IO});
+    scene_reopen(&scene);
+    assert_int_equal(scene_tables(&scene).count, 2);
+    fill(&scene);
+    assert_int_equal(scene_dump(&scene), id + 1);
+    shadow_check(&scene.shadow, &scene.parts);
+    scene_end(&scene);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -336,10 +415,16 @@ int main(int argc, char **argv)
              what_justified_a_choice_is_durable_before_the_edit),
         TEST("keys that died leave no memory behind", keys_that_died_leave_no_memory_behind),
         TEST("newer writes win at every moment", newer_writes_win_at_every_moment),
+        TEST("a dump in the midst of a commit harms nothing",
+             a_dump_in_the_midst_of_a_commit_harms_nothing),
         TEST("a failure at any step leaves all as it was",
              a_failure_at_any_step_leaves_all_as_it_was),
         TEST("all memory is dumped when the journal fails",
              all_memory_is_dumped_when_the_journal_fails),
+        TEST("a journal that fails again within a minute is given up",
+             a_journal_that_fails_again_within_a_minute_is_given_up),
+        TEST("a name that a file has is not given out again",
+             a_name_that_a_file_has_is_not_given_out_again),
     };
     return test_main(argc, argv, "dump", tests);
 }

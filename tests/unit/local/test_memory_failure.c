@@ -5,6 +5,7 @@
  * charged. Linked with --wrap, so that the sanitizers' allocators stay in place and find leaks.
  */
 #include "../../../engine/local/local.h"
+#include "../../../engine/local/local_parts.h"
 #include "../../../engine/stats.h"
 #include "../../lib/test.h"
 
@@ -189,6 +190,11 @@ static void puts_of_all_sizes_are_applied_or_refused(void **state)
     end(&fixture);
 }
 
+static struct memtable_mark mark(struct fixture *fixture)
+{
+    return memtable_mark(local_of(fixture->engine)->store.memtable);
+}
+
 static enum status commit_batch(struct fixture *fixture, const char *new_key, int fill)
 {
     struct engine_operation operations[BATCH] = {{.type = ENGINE_DELETE, .key = bytes_of("old")}};
@@ -271,10 +277,12 @@ static void an_index_that_cannot_grow_refuses_new_keys(void **state)
         struct engine_operation operation = {.type = ENGINE_PUT};
         snprintf(key, sizeof key, "key %zu", i);
         assert_int_equal(open_value(&fixture, key, 1, 'x', &operation), STATUS_OK);
+        struct memtable_mark before = mark(&fixture);
         arm(0);
         enum status status = commit(&fixture, &operation, 1);
         disarm();
         if (status != STATUS_OK) {
+            assert_int_equal(mark(&fixture).used, before.used); /* nothing stays laid out */
             assert_int_equal(status, STATUS_NO_MEMORY);
             check_absent(&fixture, key);
             assert_int_equal(open_value(&fixture, key, 1, 'x', &operation), STATUS_OK);

@@ -106,25 +106,38 @@ static void *read_for_long(void *context)
     return NULL;
 }
 
+static void start_reader(struct reader *reader, struct reclaim *reclaim, int nested,
+                         pthread_t *thread)
+{
+    *reader = (struct reader){.nested = nested, .reclaim = reclaim};
+    pthread_barrier_init(&reader->inside, NULL, 2);
+    pthread_barrier_init(&reader->leave, NULL, 2);
+    assert_int_equal(pthread_create(thread, NULL, read_for_long, reader), 0);
+    pthread_barrier_wait(&reader->inside);
+}
+
+static void end_reader(struct reader *reader, pthread_t thread)
+{
+    pthread_barrier_wait(&reader->leave);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&reader->inside);
+    pthread_barrier_destroy(&reader->leave);
+}
+
 static void keeps_what_a_section_may_see(int nested)
 {
     atomic_int released = 0;
-    struct reader reader = {.nested = nested};
-    assert_int_equal(reclaim_open(true, &reader.reclaim), STATUS_OK);
-    pthread_barrier_init(&reader.inside, NULL, 2);
-    pthread_barrier_init(&reader.leave, NULL, 2);
+    struct reclaim *reclaim;
+    struct reader reader;
     pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, read_for_long, &reader), 0);
-    pthread_barrier_wait(&reader.inside);
-    retire_one(reader.reclaim, &released);
+    assert_int_equal(reclaim_open(true, &reclaim), STATUS_OK);
+    start_reader(&reader, reclaim, nested, &thread);
+    retire_one(reclaim, &released);
     usleep(20000); /* a wrong free needs some time to happen; a right one never does */
     assert_int_equal(released, 0);
-    pthread_barrier_wait(&reader.leave);
-    assert_true(all_freed(reader.reclaim));
-    pthread_join(thread, NULL);
-    reclaim_close(reader.reclaim);
-    pthread_barrier_destroy(&reader.inside);
-    pthread_barrier_destroy(&reader.leave);
+    end_reader(&reader, thread);
+    assert_true(all_freed(reclaim));
+    reclaim_close(reclaim);
 }
 
 static void a_section_keeps_what_it_may_see(void **state)
@@ -137,6 +150,52 @@ static void a_nested_section_ends_with_the_outer_one(void **state)
 {
     (void)state;
     keeps_what_a_section_may_see(3);
+}
+
+/* ---- a reader who comes while a grace period passes ---- */
+
+/* In front of the C library's: called between two looks at readers who hold a period up. */
+static void (*between_looks)(void);
+
+int usleep(useconds_t us)
+{
+    if (between_looks != NULL)
+        between_looks();
+    return nanosleep(&(struct timespec){.tv_nsec = (long)us * 1000}, NULL);
+}
+
+static struct {
+    struct reclaim *reclaim;
+    struct reader early, late;
+    pthread_t early_thread, late_thread;
+    atomic_int released_late;
+} passing;
+
+/* The late one may see what is retired only then; the early one held the period up. */
+static void one_comes_and_one_leaves(void)
+{
+    between_looks = NULL;
+    start_reader(&passing.late, passing.reclaim, 1, &passing.late_thread);
+    retire_one(passing.reclaim, &passing.released_late);
+    end_reader(&passing.early, passing.early_thread);
+}
+
+static void what_is_retired_during_a_grace_period_waits_for_the_next(void **state)
+{
+    (void)state;
+    atomic_int released = 0;
+    assert_int_equal(reclaim_open(false, &passing.reclaim), STATUS_OK);
+    start_reader(&passing.early, passing.reclaim, 1, &passing.early_thread);
+    retire_one(passing.reclaim, &released);
+    between_looks = one_comes_and_one_leaves;
+    reclaim_run(passing.reclaim);
+    assert_null(between_looks);
+    assert_int_equal(released, 1);
+    assert_int_equal(passing.released_late, 0);
+    end_reader(&passing.late, passing.late_thread);
+    reclaim_run(passing.reclaim);
+    assert_int_equal(passing.released_late, 1);
+    reclaim_close(passing.reclaim);
 }
 
 /* ---- threads that come and go ---- */
@@ -227,6 +286,8 @@ int main(int argc, char **argv)
         TEST("a section keeps what it may see", a_section_keeps_what_it_may_see),
         TEST("a nested section ends with the outer one", a_nested_section_ends_with_the_outer_one),
         TEST("threads come and go", threads_come_and_go),
+        TEST("what is retired during a grace period waits for the next",
+             what_is_retired_during_a_grace_period_waits_for_the_next),
         TEST("two at once have nothing in common", two_at_once_have_nothing_in_common),
         TEST("no retirement is forgotten", no_retirement_is_forgotten),
     };

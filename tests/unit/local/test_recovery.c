@@ -89,6 +89,12 @@ static void close_engine(struct fixture *fixture)
     fixture->engine = NULL;
 }
 
+static void kill_engine(struct fixture *fixture)
+{
+    crash_disk_kill(fixture->crash);
+    close_engine(fixture);
+}
+
 static void check_value(struct fixture *fixture, uint64_t number, size_t size, int fill)
 {
     struct engine_item item;
@@ -274,6 +280,66 @@ static void a_flipped_bit_is_refused_or_changes_nothing(void **state)
     end(&fixture);
 }
 
+/* Header, LINK, the group; behind it nothing that would say it was durable. */
+enum { ONLY_GROUP = 2 * 4096 };
+
+static void check_only_group_damaged(struct fixture *fixture, enum status expected)
+{
+    struct files files = journal_files(fixture->crash);
+    struct crash_disk *fork = with_flipped(fixture->crash, files.all[0].name, ONLY_GROUP + 70, 3);
+    assert_int_equal(open_on(fixture, fork), expected);
+    if (expected == STATUS_OK) {
+        assert_int_equal(fixture->tails_cut, 1);
+        close_engine(fixture);
+    }
+    crash_disk_close(fork);
+}
+
+static void the_last_write_of_an_idle_store_is_not_cut_off(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    put(&fixture, 0, 100, 'a');
+    kill_engine(&fixture);
+    check_only_group_damaged(&fixture, STATUS_OK); /* it could be torn */
+    end(&fixture);
+    begin(&fixture);
+    put(&fixture, 0, 100, 'a');
+    manual_time_advance_ms(&fixture.time, 1100);
+    local_housekeep(fixture.engine);
+    kill_engine(&fixture);
+    check_only_group_damaged(&fixture, STATUS_CORRUPT_LOG);
+    end(&fixture);
+}
+
+static void edit_manifest(struct crash_disk *crash, uint64_t journal_first, uint64_t durable)
+{
+    struct disk *disk = crash_disk_attach(crash);
+    struct manifest manifest;
+    assert_int_equal(manifest_read(disk, &manifest, NULL), STATUS_OK);
+    if (journal_first != 0)
+        manifest.journal_first = journal_first;
+    if (durable != 0)
+        manifest.durable_sequence = durable;
+    assert_int_equal(manifest_write(disk, &manifest), STATUS_OK);
+    manifest_done(&manifest);
+    disk_close(disk);
+}
+
+/* A dump's edit says so, and perhaps nothing but it. */
+static void what_the_manifest_knows_to_be_durable_is_not_cut_off(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    put(&fixture, 0, 100, 'a');
+    kill_engine(&fixture);
+    edit_manifest(fixture.crash, 0, 1);
+    check_only_group_damaged(&fixture, STATUS_CORRUPT_LOG);
+    end(&fixture);
+}
+
 static void a_missing_segment_is_refused(void **state)
 {
     (void)state;
@@ -302,6 +368,21 @@ static void a_missing_segment_is_refused(void **state)
         crash_disk_close(fork);
     }
     assert_true(refused >= 3);
+    end(&fixture);
+}
+
+static void the_only_segment_is_missed(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    put_all(&fixture);
+    close_engine(&fixture);
+    struct files files = journal_files(fixture.crash);
+    struct crash_disk *fork = without(fixture.crash, files.all[0].name);
+    assert_int_equal(open_on(&fixture, fork), STATUS_CORRUPT_LOG);
+    assert_non_null(strstr(fixture.failure.message, files.all[0].name));
+    crash_disk_close(fork);
     end(&fixture);
 }
 
@@ -398,24 +479,13 @@ static void a_start_that_cannot_read_is_no_damage(void **state)
 }
 
 /* As after a journal was sealed, all of it dumped, and the power failed before another was begun. */
-static void let_the_journal_begin_at(struct crash_disk *crash, uint64_t id)
-{
-    struct disk *disk = crash_disk_attach(crash);
-    struct manifest manifest;
-    assert_int_equal(manifest_read(disk, &manifest, NULL), STATUS_OK);
-    manifest.journal_first = id;
-    assert_int_equal(manifest_write(disk, &manifest), STATUS_OK);
-    manifest_done(&manifest);
-    disk_close(disk);
-}
-
 static void a_journal_that_begins_anew_counts(void **state)
 {
     (void)state;
     struct fixture fixture;
     begin(&fixture);
     close_engine(&fixture);
-    let_the_journal_begin_at(fixture.crash, 9);
+    edit_manifest(fixture.crash, 9, 0);
     assert_int_equal(open_on(&fixture, fixture.crash), STATUS_OK);
     put_all(&fixture);
     close_engine(&fixture);
@@ -629,7 +699,12 @@ int main(int argc, char **argv)
         TEST("starts do not pile up files", starts_do_not_pile_up_files),
         TEST("a flipped bit is refused or changes nothing",
              a_flipped_bit_is_refused_or_changes_nothing),
+        TEST("the last write of an idle store is not cut off",
+             the_last_write_of_an_idle_store_is_not_cut_off),
+        TEST("what the manifest knows to be durable is not cut off",
+             what_the_manifest_knows_to_be_durable_is_not_cut_off),
         TEST("a missing segment is refused", a_missing_segment_is_refused),
+        TEST("the only segment is missed", the_only_segment_is_missed),
         TEST("a segment cut short is refused", a_segment_cut_short_is_refused),
         TEST("another store's segment is refused", another_stores_segment_is_refused),
         TEST("a refused start changes nothing", a_refused_start_changes_nothing),
