@@ -64,7 +64,7 @@ endif
 .DEFAULT_GOAL = all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan coverage lint bench install clean help deps deps-lint deps-node deps-bench deps-soak deps-coverage deps-optional
+.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan coverage mutations lint bench install clean help deps deps-lint deps-node deps-bench deps-soak deps-coverage deps-optional
 
 all: build/keyrest ## build the service: build/keyrest
 
@@ -101,6 +101,10 @@ coverage: ## tell in build/coverage/lines.txt what no test runs (make deps-cover
 	@tests/run build/coverage "$$PICK"
 	@gcovr --root . --filter engine/ --filter api/ --filter service/ --output build/coverage/lines.txt build/coverage
 	@grep -E '^(File|TOTAL)' build/coverage/lines.txt
+
+mutations: export PICK = $(T)
+mutations: ## break one load-bearing line at a time: a test must fail; T=words of a mutation's name
+	@tests/mutations/run "$$PICK"
 
 lint: ## check layout, layers, warnings and openapi.yaml (make deps-lint)
 	@tests/lint

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What is written in two places says the same: api/routes.def, api/problem.def and service/config.def
-# against openapi.yaml and README.md, tests/SCENARIOS.md against the tests, and the statuses that openapi.yaml promises against those that
-# the HTTP tests have seen ($KEYREST_BUILD/http-statuses, lines "METHOD ROUTE STATUS"). TAP.
+# against openapi.yaml and README.md, tests/SCENARIOS.md and tests/mutations/ against the tests, and the
+# statuses that openapi.yaml promises against those that the HTTP tests have seen
+# ($KEYREST_BUILD/http-statuses, lines "METHOD ROUTE STATUS"). TAP.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 pick=${1:-} count=0
@@ -86,6 +87,9 @@ wanted "$name" && result "$name" "$(same "$(settings)" config.def "$(settings_in
 
 name="every scenario's test exists"
 wanted "$name" && result "$name" "$(scenarios_without_test)"
+
+name="every mutation still applies and names a test"
+wanted "$name" && result "$name" "$(tests/mutations/run --check)"
 
 for name in "every status that openapi.yaml promises is seen by the HTTP tests" \
     "every status that the HTTP tests see is in openapi.yaml"; do
