@@ -138,6 +138,45 @@ promise "a start on a full disk after a kill answers what was answered" starts_f
 in_interval_mode() { starts_full_after_a_kill --durability interval:1h; }
 promise "the same in interval mode" in_interval_mode
 
+figure() { # NAME: of the metrics
+    curl -s "$url/metrics" | sed -n "s/^keyrest_$1 //p"
+}
+waits_for_figure() { # NAME TEST-OPERATOR NUMBER
+    local tries
+    for ((tries = 0; tries < 200; tries++)); do
+        [ "$(figure "$1")" "$2" "$3" ] && return
+        sleep 0.1
+    done
+    complain "$1 was never $2 $3: $(figure "$1")"
+}
+
+# A third of one table is dead: nothing that would be rewritten unasked.
+compacts_without_room() {
+    server_start_ready "${settings[@]}" --data "$disk/other" --reserve-bytes 0 --ballast-bytes 0
+    local number
+    for number in {1..20} 1 21 22 23; do
+        request PUT "/keys/$number" --data-binary @"$work/value"; [ "$status" -lt 300 ] || complain "PUT was $status"
+    done
+    waits_for_figure table_live_bytes -gt 9000000
+    waits_for_figure table_dead_bytes -gt 400000
+    fill 1000000
+    waits_for_figure disk_free_bytes -lt 1500000
+    request POST /admin/compact
+    expect_problem 507 disk-full; expect_match Retry-After "$(header Retry-After)" '^[1-9]'
+    request GET "$(header Location)"; expect_status 200
+    expect state "$(member state)" failed; expect_match reason "$(member reason)" 'disk is full'
+    request GET /keys/1; expect_same "$work/value"
+    rm "$disk/filler"
+    waits_for 200 POST /admin/compact
+    expect state "$(member state)" done
+    expect "garbage left" "$(figure table_dead_bytes)" 0
+    for number in 1 2 20 23; do request GET "/keys/$number"; expect_same "$work/value"; done
+    server_end
+    "$keyrest" verify "$disk/other" >"$work/verified" || complain "it left damage: $(<"$work/verified")"
+    rm -r "$disk/other"
+}
+promise "a compaction that finds no room says so, and goes once there is some" compacts_without_room
+
 limits_files() {
     ulimit -S -f 2048 # KiB
     server_start_ready "${settings[@]}"

@@ -275,35 +275,6 @@ static struct wire *begin_get_large(uint16_t port)
     return wire;
 }
 
-static void a_slow_reader_gets_a_value_whose_table_is_gone(void **state)
-{
-    uint16_t port =
-        start(state, (const char *const[]){"--memtable-bytes", "1MiB", "--ballast-bytes", "0",
-                                           "--reserve-bytes", "0", NULL});
-    struct wire *readers[4];
-    struct wire_response response;
-    put_large(port);
-    assert_true(comes_into_a_table(port, LARGE_BYTES));
-    for (size_t i = 0; i < COUNT_OF(readers); i++)
-        readers[i] = begin_get_large(port);
-    assert_int_equal(wire_ask(port, "DELETE", "/keys/large", "", NULL, 0, NULL), 204);
-    assert_int_equal(wire_ask(port, "POST", "/admin/compact", "", NULL, 0, NULL), 200);
-    assert_int_equal(metric(port, "keyrest_table_live_bytes"), 0);
-    for (size_t i = 0; i < COUNT_OF(readers); i++) {
-        assert_true(wire_read(readers[i], false, &response));
-        assert_int_equal(response.status, 200);
-        assert_int_equal(response.body_bytes, LARGE_BYTES);
-        for (size_t at = 0; at < LARGE_BYTES; at++)
-            if (response.body[at] != 'v')
-                fail_msg("byte %zu is %d", at, response.body[at]);
-        wire_response_done(&response);
-        wire_free(readers[i]);
-    }
-    assert_int_equal(get(port, "/keys/large"), 404);
-}
-
-/* ---- gone ---- */
-
 static bool inflight_is_zero(uint16_t port)
 {
     for (int tries = 0; tries < TRIES; tries++) {
@@ -317,6 +288,54 @@ static bool inflight_is_zero(uint16_t port)
     }
     return false;
 }
+
+/* Whether the process keeps the disk space of a table that has no name any more. */
+static bool holds_removed_table(pid_t pid)
+{
+    char path[40], line[512];
+    bool holds = false;
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    FILE *maps = fopen(path, "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL)
+        holds = holds || strstr(line, ".tbl (deleted)") != NULL;
+    fclose(maps);
+    return holds;
+}
+
+static void a_slow_reader_gets_a_value_whose_table_is_gone(void **state)
+{
+    struct fixture *fixture = *state;
+    uint16_t port =
+        start(state, (const char *const[]){"--memtable-bytes", "1MiB", "--ballast-bytes", "0",
+                                           "--reserve-bytes", "0", NULL});
+    struct wire *readers[4];
+    struct wire_response response;
+    put_large(port);
+    assert_true(comes_into_a_table(port, LARGE_BYTES));
+    for (size_t i = 0; i < COUNT_OF(readers); i++)
+        readers[i] = begin_get_large(port);
+    assert_int_equal(wire_ask(port, "DELETE", "/keys/large", "", NULL, 0, NULL), 204);
+    assert_int_equal(wire_ask(port, "POST", "/admin/compact", "", NULL, 0, NULL), 200);
+    assert_int_equal(metric(port, "keyrest_table_live_bytes"), 0);
+    for (int tries = 0; tries < TRIES && holds_removed_table(fixture->server.pid); tries++)
+        pause_ms(10);
+    assert_false(holds_removed_table(fixture->server.pid)); /* they wait for bytes of their own */
+    for (size_t i = 0; i < COUNT_OF(readers); i++) {
+        assert_true(wire_read(readers[i], false, &response));
+        assert_int_equal(response.status, 200);
+        assert_int_equal(response.body_bytes, LARGE_BYTES);
+        for (size_t at = 0; at < LARGE_BYTES; at++)
+            if (response.body[at] != 'v')
+                fail_msg("byte %zu is %d", at, response.body[at]);
+        wire_response_done(&response);
+        wire_free(readers[i]);
+    }
+    assert_true(inflight_is_zero(port));
+    assert_int_equal(get(port, "/keys/large"), 404);
+}
+
+/* ---- gone ---- */
 
 static void leave_halfway(uint16_t port, const char *framing, const char *before)
 {
