@@ -17,7 +17,8 @@ struct job {
     struct rewrite rewrite;
     struct table **outputs; /* opened */
     size_t output_count;
-    uint64_t *forgiven_ids; /* of tables whose tombstones hid, perhaps, what was left out */
+    struct table_cursor cursor; /* with room for each output */
+    uint64_t *forgiven_ids;     /* of tables whose tombstones hid, perhaps, what was left out */
     size_t forgiven_count;
 };
 
@@ -80,7 +81,7 @@ static enum status open_output(struct job *job, const struct manifest_table *lis
     atomic_store(&table->live_records, properties->records - properties->tombstones);
     atomic_store(&table->live_bytes, properties->record_bytes - properties->tombstone_bytes);
     job->outputs[job->output_count++] = table;
-    return STATUS_OK;
+    return table_cursor_reserve(&job->cursor, table);
 }
 
 /* Until they join the view they are ours to close. */
@@ -193,13 +194,12 @@ static bool swing_entry(struct job *job, const struct table *output,
 
 static enum status swing_output(struct job *job, struct table *output)
 {
-    struct table_cursor cursor;
-    table_cursor_init(&cursor, output);
+    struct table_cursor *cursor = &job->cursor;
     enum status status;
-    while ((status = table_cursor_next(&cursor)) == STATUS_OK)
-        if (cursor.entry.type == RECORD_PUT && !swing_entry(job, output, &cursor.entry))
-            store_table_dead(output, cursor.entry.record_bytes);
-    table_cursor_done(&cursor);
+    table_cursor_aim(cursor, output);
+    while ((status = table_cursor_next(cursor)) == STATUS_OK)
+        if (cursor->entry.type == RECORD_PUT && !swing_entry(job, output, &cursor->entry))
+            store_table_dead(output, cursor->entry.record_bytes);
     if (status != STATUS_NOT_FOUND)
         return status;
     atomic_store_explicit(&output->settled, true, memory_order_release);
@@ -296,6 +296,7 @@ enum status compaction_run(const struct compaction_options *options, const struc
     if (status == STATUS_OK)
         status = run(&job);
     rewrite_close(&job.rewrite);
+    table_cursor_done(&job.cursor);
     free(job.outputs);
     free(job.forgiven_ids);
     return status;

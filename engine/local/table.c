@@ -237,17 +237,22 @@ void table_cursor_done(struct table_cursor *cursor)
     *cursor = (struct table_cursor){0};
 }
 
+static enum status make_block_room(struct table_cursor *cursor, size_t bytes)
+{
+    if (bytes <= cursor->capacity)
+        return STATUS_OK;
+    free(cursor->bytes);
+    cursor->bytes = malloc(bytes);
+    cursor->capacity = cursor->bytes != NULL ? bytes : 0;
+    return cursor->bytes != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
 static enum status read_block(struct table_cursor *cursor, const struct table_block_header *block)
 {
-    if (block->bytes > cursor->capacity) {
-        free(cursor->bytes);
-        cursor->bytes = malloc(block->bytes);
-        cursor->capacity = cursor->bytes != NULL ? block->bytes : 0;
-        if (cursor->bytes == NULL)
-            return STATUS_NO_MEMORY;
-    }
-    enum status status =
-        read_exactly(cursor->table->file, block->offset, cursor->bytes, block->bytes);
+    enum status status = make_block_room(cursor, block->bytes);
+    if (status != STATUS_OK)
+        return status;
+    status = read_exactly(cursor->table->file, block->offset, cursor->bytes, block->bytes);
     if (status == STATUS_CORRUPT_LOG ||
         (status == STATUS_OK && checksum64(cursor->bytes, block->bytes, 0) != block->check))
         return STATUS_CORRUPT;
@@ -302,6 +307,27 @@ static enum status make_key_room(struct table_cursor *cursor, size_t bytes)
     cursor->key = grown;
     cursor->key_capacity = bytes * 2;
     return STATUS_OK;
+}
+
+enum status table_cursor_reserve(struct table_cursor *cursor, const struct table *table)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < table->properties->blocks; i++)
+        if (table->blocks[i]->bytes > most)
+            most = table->blocks[i]->bytes;
+    enum status status = make_block_room(cursor, most);
+    return status == STATUS_OK ? make_key_room(cursor, UINT16_MAX) : status;
+}
+
+void table_cursor_aim(struct table_cursor *cursor, struct table *table)
+{
+    *cursor = (struct table_cursor){
+        .table = table,
+        .bytes = cursor->bytes,
+        .capacity = cursor->capacity,
+        .key = cursor->key,
+        .key_capacity = cursor->key_capacity,
+    };
 }
 
 /* The key stands behind what it shares with the one before it. */

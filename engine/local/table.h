@@ -103,6 +103,11 @@ struct table_cursor {
 void table_cursor_init(struct table_cursor *cursor, struct table *table);
 void table_cursor_done(struct table_cursor *cursor);
 
+/* Takes all the room that going through `table` needs: then that cannot answer NO_MEMORY. A cursor
+ * may have room for several, and be aimed at one after the other. NO_MEMORY. */
+MUST_CHECK enum status table_cursor_reserve(struct table_cursor *cursor, const struct table *table);
+void table_cursor_aim(struct table_cursor *cursor, struct table *table);
+
 /* Moves to the next entry. NOT_FOUND: past the last. CORRUPT: a block differs. IO, NO_MEMORY. */
 MUST_CHECK enum status table_cursor_next(struct table_cursor *cursor);
 

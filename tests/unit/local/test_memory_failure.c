@@ -7,6 +7,7 @@
 #include "../../../engine/local/local.h"
 #include "../../../engine/local/local_parts.h"
 #include "../../../engine/stats.h"
+#include "../../lib/manual_time.h"
 #include "../../lib/test.h"
 
 /* ---- the allocator ---- */
@@ -59,10 +60,11 @@ static bool disarm(void)
 struct fixture {
     char *path;
     uint64_t interval_ms; /* 0: always durable */
+    struct manual_time time;
     struct engine *engine;
 };
 
-enum { VALUE_BYTES_MAX = 200000, BATCH = 3 };
+enum { VALUE_BYTES_MAX = 200000, BATCH = 3, MEMTABLE_BYTES = 128 << 10, RETRY_MS = 6000 };
 
 static enum status open_engine(struct fixture *fixture)
 {
@@ -72,6 +74,8 @@ static enum status open_engine(struct fixture *fixture)
     options.batch_operations_max = BATCH;
     options.journal_segment_bytes = 1;
     options.reserve_bytes = 0;
+    options.memtable_bytes = MEMTABLE_BYTES;
+    options.time = &fixture->time.source;
     options.durability_interval_ms = fixture->interval_ms;
     struct failure failure = {0};
     struct disk *disk;
@@ -84,6 +88,7 @@ static enum status open_engine(struct fixture *fixture)
 static void begin(struct fixture *fixture, uint64_t interval_ms)
 {
     *fixture = (struct fixture){.path = test_directory_make(), .interval_ms = interval_ms};
+    manual_time_init(&fixture->time);
     assert_int_equal(open_engine(fixture), STATUS_OK);
 }
 
@@ -91,6 +96,13 @@ static void end(struct fixture *fixture)
 {
     engine_close(fixture->engine);
     test_directory_remove(fixture->path);
+}
+
+/* One round; what has failed before is tried again. */
+static void housekeep(struct fixture *fixture)
+{
+    manual_time_advance_ms(&fixture->time, RETRY_MS);
+    local_housekeep(fixture->engine);
 }
 
 static uint64_t inflight(struct fixture *fixture)
@@ -172,7 +184,7 @@ static void a_put_is_applied_or_refused(struct fixture *fixture, size_t size)
             assert_int_equal(sequence(fixture), before);
             check_absent(fixture, key);
         }
-        local_housekeep(fixture->engine);
+        housekeep(fixture);
         if (!some_failed)
             return;
     }
@@ -235,7 +247,7 @@ static void a_batch_is_applied_whole_or_not_at_all(void **state)
             check_absent(&fixture, key);
             check_value(&fixture, "kept", 100, 'k');
         }
-        local_housekeep(fixture.engine);
+        housekeep(&fixture);
         if (!some_failed)
             break;
     }
@@ -256,7 +268,7 @@ static void an_addition_is_applied_or_refused(void **state)
             status = commit(&fixture, &addition, 1);
             bool some_failed = disarm();
             assert_true(status == STATUS_OK || (status == STATUS_NO_MEMORY && some_failed));
-            local_housekeep(fixture.engine);
+            housekeep(&fixture);
         }
         assert_int_equal(addition.number, by > 0);
         assert_true(by > 0 || at > 4); /* writer and leader both looked, and then copied */
@@ -326,19 +338,126 @@ static void a_read_without_memory_says_so(void **state)
     end(&fixture);
 }
 
+/* ---- tables ---- */
+
+enum { KEYS = 4, KEY_BYTES = MEMTABLE_BYTES / KEYS + 1 };
+
+static void put(struct fixture *fixture, const char *key, size_t size, int fill)
+{
+    struct engine_operation put;
+    housekeep(fixture); /* the journal's segments are small */
+    assert_int_equal(open_value(fixture, key, size, fill, &put), STATUS_OK);
+    assert_int_equal(commit(fixture, &put, 1), STATUS_OK);
+}
+
+static const char *key_of(int number)
+{
+    static char key[16];
+    snprintf(key, sizeof key, "key %d", number);
+    return key;
+}
+
+/* As many bytes as fill a memtable: the next round dumps them. */
+static void put_all(struct fixture *fixture, int fill)
+{
+    for (int i = 0; i < KEYS; i++)
+        put(fixture, key_of(i), KEY_BYTES, fill);
+}
+
+static void check_all(struct fixture *fixture, int fill)
+{
+    for (int i = 0; i < KEYS; i++)
+        check_value(fixture, key_of(i), KEY_BYTES, fill);
+}
+
+static uint64_t figure(struct fixture *fixture, enum stats_name name)
+{
+    return stats_read(engine_stats(fixture->engine), name);
+}
+
+static void a_dump_comes_about_or_is_tried_again(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    bool some_failed = true;
+    begin(&fixture, 60000);
+    for (size_t at = 0; some_failed; at++) {
+        int fill = 'a' + (int)(at % 26);
+        put_all(&fixture, fill);
+        uint64_t dumps = figure(&fixture, STATS_dumps);
+        arm(at);
+        housekeep(&fixture);
+        some_failed = disarm();
+        check_all(&fixture, fill);
+        housekeep(&fixture);
+        assert_int_equal(figure(&fixture, STATS_dumps), dumps + 1);
+        check_all(&fixture, fill);
+    }
+    assert_int_equal(inflight(&fixture), 0);
+    end(&fixture);
+}
+
+static struct engine_compaction compact(struct fixture *fixture, size_t successes)
+{
+    struct engine_compaction row;
+    uint64_t id = 0;
+    size_t count = 0;
+    assert_int_equal(engine_compact(fixture->engine, &id), STATUS_OK);
+    arm(successes);
+    housekeep(fixture);
+    disarm();
+    assert_int_equal(engine_compactions(fixture->engine, &row, 1, &count), STATUS_OK);
+    assert_int_equal(row.id, id);
+    return row;
+}
+
+static void a_compaction_comes_about_or_changes_nothing(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, 60000);
+    for (size_t at = 0;; at++) {
+        put_all(&fixture, 'x');
+        housekeep(&fixture);
+        put(&fixture, key_of(0), 10,
+            'y'); /* leaves something dead, and not so much that it is due */
+        struct engine_compaction row = compact(&fixture, at);
+        bool some_failed = failed;
+        if (row.state != ENGINE_COMPACTION_DONE) {
+            assert_true(some_failed);
+            assert_int_equal(row.state, ENGINE_COMPACTION_FAILED);
+            assert_true(row.failure == STATUS_NO_MEMORY || row.failure == STATUS_IO);
+            check_value(&fixture, key_of(1), KEY_BYTES, 'x');
+            row = compact(&fixture, SIZE_MAX); /* what is left to do, if anything */
+            assert_int_not_equal(row.state, ENGINE_COMPACTION_FAILED);
+        }
+        assert_int_equal(figure(&fixture, STATS_table_dead), 0);
+        assert_in_range(figure(&fixture, STATS_tables), 1, 2); /* no victim is left behind */
+        check_value(&fixture, key_of(0), 10, 'y');
+        check_value(&fixture, key_of(KEYS - 1), KEY_BYTES, 'x');
+        if (!some_failed)
+            break;
+    }
+    assert_int_equal(figure(&fixture, STATS_compaction_bugs), 0);
+    end(&fixture);
+}
+
+/* Tables, and a journal behind them with values small and large. */
+static void fill_store(struct fixture *fixture)
+{
+    put_all(fixture, 't');
+    housekeep(fixture);
+    assert_true(figure(fixture, STATS_tables) > 0);
+    for (int i = 0; i < 5; i++)
+        put(fixture, i % 2 ? "small" : "large", i % 2 ? 10 : 70000, 'v');
+}
+
 static void a_store_opens_or_says_why_not(void **state)
 {
     (void)state;
     struct fixture fixture;
-    begin(&fixture, 0);
-    struct engine_operation put;
-    for (int i = 0; i < 5; i++) {
-        assert_int_equal(
-            open_value(&fixture, i % 2 ? "small" : "large", i % 2 ? 10 : 70000, 'v', &put),
-            STATUS_OK);
-        assert_int_equal(commit(&fixture, &put, 1), STATUS_OK);
-        local_housekeep(fixture.engine);
-    }
+    begin(&fixture, 60000);
+    fill_store(&fixture);
     uint64_t written = sequence(&fixture);
     bool some_failed = true;
     for (size_t at = 0; some_failed; at++) {
@@ -349,6 +468,7 @@ static void a_store_opens_or_says_why_not(void **state)
         some_failed = disarm();
         if (status == STATUS_OK) { /* also when what failed can be done without: the ballast */
             assert_int_equal(sequence(&fixture), written);
+            check_all(&fixture, 't');
             check_value(&fixture, "small", 10, 'v');
             check_value(&fixture, "large", 70000, 'v');
         } else {
@@ -357,6 +477,37 @@ static void a_store_opens_or_says_why_not(void **state)
             assert_null(fixture.engine);
         }
     }
+    end(&fixture);
+}
+
+static void fail_on_finding(void *context, const char *finding)
+{
+    (void)context;
+    fail_msg("%s", finding);
+}
+
+static void a_store_is_verified_or_nothing_is_said_of_it(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    struct engine_verification verification;
+    struct failure failure = {0};
+    char url[300];
+    begin(&fixture, 60000);
+    fill_store(&fixture);
+    engine_close(TAKE(fixture.engine));
+    snprintf(url, sizeof url, "file:%s", fixture.path);
+    bool some_failed = true;
+    for (size_t at = 0; some_failed; at++) {
+        arm(at);
+        enum status status = engine_verify(url, fail_on_finding, NULL, &verification, &failure);
+        some_failed = disarm();
+        if (some_failed)
+            assert_true(status == STATUS_NO_MEMORY || status == STATUS_IO); /* the disk's word */
+        else
+            assert_int_equal(status, STATUS_OK);
+    }
+    assert_true(verification.tables > 0);
     end(&fixture);
 }
 
@@ -369,7 +520,12 @@ int main(int argc, char **argv)
         TEST("an index that cannot grow refuses new keys",
              an_index_that_cannot_grow_refuses_new_keys),
         TEST("a read without memory says so", a_read_without_memory_says_so),
+        TEST("a dump comes about or is tried again", a_dump_comes_about_or_is_tried_again),
+        TEST("a compaction comes about or changes nothing",
+             a_compaction_comes_about_or_changes_nothing),
         TEST("a store opens or says why not", a_store_opens_or_says_why_not),
+        TEST("a store is verified, or nothing is said of it",
+             a_store_is_verified_or_nothing_is_said_of_it),
     };
     return test_main(argc, argv, "memory_failure", tests);
 }
