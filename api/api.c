@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "handlers.h"
 #include "reply.h"
 #include "request.h"
 #include "trace.h"
@@ -115,6 +116,12 @@ static bool accept_ignored_body(struct api_request *request)
     return false;
 }
 
+static bool is_probe(const struct api_request *request)
+{
+    return request->route != NULL && method_is_safe(request->method) &&
+           (request->route->finish == health_live || request->route->finish == health_ready);
+}
+
 static bool accept(struct api *api, struct exchange *exchange)
 {
     struct api_request *request = exchange->request;
@@ -125,7 +132,8 @@ static bool accept(struct api *api, struct exchange *exchange)
         return false;
     /* Only looked up: so that log and metrics tell where a refusal was aimed. */
     request->route = router_find(request->target.path, &request->tail);
-    if (!framing_accept_host(&api->options, &request->headers, &request->target, problem))
+    if (!framing_accept_host(&api->options, &request->headers, &request->target, is_probe(request),
+                             problem))
         return false;
     if (!method_is_safe(request->method) &&
         !framing_accept_origin(&request->headers, &request->target, problem))

@@ -151,7 +151,7 @@ static struct bytes asked_host(const struct headers *headers, const struct targe
 }
 
 bool framing_accept_host(const struct api_options *options, const struct headers *headers,
-                         const struct target *target, struct problem *problem)
+                         const struct target *target, bool is_probe, struct problem *problem)
 {
     bool has_list = options->allowed_hosts != NULL && options->allowed_hosts[0] != NULL;
     struct bytes text = asked_host(headers, target);
@@ -162,7 +162,7 @@ bool framing_accept_host(const struct api_options *options, const struct headers
         return problem_set_detail(
             problem, PROBLEM_BAD_HOST,
             "The host is malformed: write name, name:port or [address]:port.");
-    if (!options->loopback && !has_list)
+    if (!options->loopback && (!has_list || is_probe))
         return true;
     if (options->loopback && is_loopback(asked.host))
         return true;

@@ -28,11 +28,12 @@ static inline bool framing_has_body(const struct framing *framing)
 
 /*
  * The host asked for must be one of this service's. An absolute target's authority comes before the
- * Host header (RFC 9112 section 3.2.2). bad-host, host-not-allowed.
+ * Host header (RFC 9112 section 3.2.2). Probes ask by address, as Kubernetes' do: away from loopback,
+ * where pages could reach them by DNS rebinding, they may name any host. bad-host, host-not-allowed.
  */
 MUST_CHECK bool framing_accept_host(const struct api_options *options,
                                     const struct headers *headers, const struct target *target,
-                                    struct problem *problem);
+                                    bool is_probe, struct problem *problem);
 
 /* For methods that change something: no other web site's page may have sent them. cross-site. */
 MUST_CHECK bool framing_accept_origin(const struct headers *headers, const struct target *target,

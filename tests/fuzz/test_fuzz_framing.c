@@ -61,7 +61,7 @@ static void check_host(const struct headers *headers)
     const struct api_options options = {.allowed_hosts = allowed};
     struct target target = {.path = bytes_of("/")};
     struct problem problem = {.code = PROBLEM_NONE};
-    bool accepted = framing_accept_host(&options, headers, &target, &problem);
+    bool accepted = framing_accept_host(&options, headers, &target, false, &problem);
     assert_int_equal(accepted, problem.code == PROBLEM_NONE);
     if (!accepted || headers->counts[HEADER_HOST] == 0) /* HTTP/1.0 needs none */
         return;
@@ -79,7 +79,7 @@ static void check_loopback(const struct headers *headers)
     struct target target = {.path = bytes_of("/")};
     struct problem problem = {.code = PROBLEM_NONE};
     struct bytes host = headers->values[HEADER_HOST];
-    if (!framing_accept_host(&options, headers, &target, &problem) || host.data == NULL)
+    if (!framing_accept_host(&options, headers, &target, true, &problem) || host.data == NULL)
         return;
     const char *text = host.data;
     size_t name = strlen("localhost");

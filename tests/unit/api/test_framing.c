@@ -107,8 +107,8 @@ static void check_hosts(const struct api_options *options, const char *const *ho
 {
     CLIENT client = client_open_with("memory:", *options, engine_options_default());
     for (; *hosts != NULL; hosts++)
-        if (strcmp(ask_host(&client, "/livez", *hosts), code) != 0)
-            fail_msg("Host: %s: %s", *hosts, ask_host(&client, "/livez", *hosts));
+        if (strcmp(ask_host(&client, "/", *hosts), code) != 0)
+            fail_msg("Host: %s: %s", *hosts, ask_host(&client, "/", *hosts));
 }
 
 static const struct api_options loopback = {.loopback = true};
@@ -150,6 +150,25 @@ static void elsewhere_hosts_are_checked_only_by_list(void **state)
     check_hosts(&(struct api_options){.allowed_hosts = list}, unlisted, "host-not-allowed");
     check_hosts(&(struct api_options){.allowed_hosts = list, .loopback = true}, local, "");
     check_hosts(&(struct api_options){.loopback = true, .unix_socket = true}, any, "");
+}
+
+static void probes_may_name_any_host_but_on_loopback(void **state)
+{
+    (void)state;
+    static const char *const probes[] = {"/livez", "/readyz?verbose", "/healthz"};
+    const char *list[] = {"kv.example", NULL};
+    CLIENT pod = client_open_with("memory:", (struct api_options){.allowed_hosts = list},
+                                  engine_options_default());
+    CLIENT local =
+        client_open_with("memory:", (struct api_options){.allowed_hosts = list, .loopback = true},
+                         engine_options_default());
+    for (size_t i = 0; i < COUNT_OF(probes); i++) {
+        assert_string_equal(ask_host(&pod, probes[i], "10.1.2.3:7070"), "");
+        assert_string_equal(ask_host(&pod, probes[i], "a b"), "bad-host");
+        assert_string_equal(ask_host(&local, probes[i], "10.1.2.3:7070"), "host-not-allowed");
+    }
+    assert_string_equal(ask_host(&pod, "/metrics", "10.1.2.3:7070"), "host-not-allowed");
+    assert_string_equal(ask_host(&pod, "/keys/livez", "10.1.2.3:7070"), "host-not-allowed");
 }
 
 static void an_absolute_target_names_the_host(void **state)
@@ -226,6 +245,7 @@ int main(int argc, char **argv)
         TEST("on loopback only loopback hosts are answered",
              on_loopback_only_loopback_hosts_are_answered),
         TEST("elsewhere hosts are checked only by list", elsewhere_hosts_are_checked_only_by_list),
+        TEST("probes may name any host, but on loopback", probes_may_name_any_host_but_on_loopback),
         TEST("an absolute target names the host", an_absolute_target_names_the_host),
         TEST("a write of another site's page is refused", a_write_of_another_sites_page_is_refused),
         TEST("a write of the same origin is taken", a_write_of_the_same_origin_is_taken),
