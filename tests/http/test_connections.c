@@ -275,6 +275,84 @@ static struct wire *begin_get_large(uint16_t port)
     return wire;
 }
 
+static void large_answers_stay_whole_and_in_order_when_asked_at_once(void **state)
+{
+    enum { BYTES = 1 << 20, VALUES = 4 };
+    uint16_t port = start(state, NULL);
+    char *value = malloc(BYTES), target[16];
+    struct wire *wire = wire_make(port);
+    assert_non_null(wire);
+    for (int i = 0; i < VALUES; i++) {
+        memset(value, 'a' + i, BYTES);
+        assert_true(wire_print(wire,
+                               "PUT /keys/%d HTTP/1.1\r\nHost: localhost\r\n"
+                               "Content-Length: %d\r\n\r\n",
+                               i, BYTES));
+        assert_true(wire_send(wire, value, BYTES));
+    }
+    free(value);
+    for (int i = 0; i < VALUES; i++)
+        assert_true(wire_print(wire, "GET /keys/%d HTTP/1.1\r\nHost: localhost\r\n\r\n", i));
+    for (int i = 0; i < 2 * VALUES; i++) {
+        struct wire_response response;
+        bool got = i >= VALUES;
+        assert_true(wire_read(wire, false, &response));
+        assert_int_equal(response.status, got ? 200 : 201);
+        snprintf(target, sizeof target, "/keys/%d", i);
+        assert_true(got || strstr(response.head, target) != NULL);
+        assert_int_equal(response.body_bytes, got ? BYTES : 0);
+        for (size_t at = 0; at < response.body_bytes; at++)
+            if (response.body[at] != 'a' + i - VALUES)
+                fail_msg("answer %d: byte %zu is %d", i, at, response.body[at]);
+        wire_response_done(&response);
+    }
+    wire_free(wire);
+}
+
+/* ---- half-open: the client sends no more, and still listens ---- */
+
+static void say_and_end(uint16_t port, const char *text, unsigned answers, unsigned status)
+{
+    struct wire *wire = wire_make(port);
+    struct wire_response response;
+    assert_non_null(wire);
+    assert_true(wire_print(wire, "%s", text));
+    assert_int_equal(shutdown(wire->fd, SHUT_WR), 0);
+    for (unsigned i = 0; i < answers; i++) {
+        assert_true(wire_read(wire, false, &response));
+        assert_int_equal(response.status, status);
+        wire_response_done(&response);
+    }
+    assert_true(wire_is_closed(wire));
+    wire_free(wire);
+}
+
+#define GET_LIVE "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+#define PUT_HALF "PUT /keys/half HTTP/1.1\r\nHost: localhost\r\n"
+
+static void a_half_open_client_is_answered(void **state)
+{
+    uint16_t port = start(state, NULL);
+    say_and_end(port, GET_LIVE, 1, 200);
+    say_and_end(port, GET_LIVE GET_LIVE GET_LIVE, 3, 200);
+    say_and_end(port, PUT_HALF "Content-Length: 5\r\n\r\nwhole", 1, 201);
+    assert_int_equal(get(port, "/keys/half"), 200);
+}
+
+static void half_a_request_of_a_half_open_client_does_nothing(void **state)
+{
+    uint16_t port = start(state, NULL);
+    say_and_end(port, "", 0, 0);
+    say_and_end(port, "DELETE /keys/half HTTP/1.1\r\nHost: localhost\r\n", 0, 0);
+    say_and_end(port, PUT_HALF "Content-Length: 50\r\n\r\nhalf", 0, 0);
+    say_and_end(port, PUT_HALF "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", 0, 0);
+    say_and_end(port, GET_LIVE PUT_HALF "Content-Length: 50\r\n\r\nhalf", 1, 200);
+    assert_int_equal(get(port, "/keys/half"), 404);
+    assert_int_equal(get(port, "/livez"), 200);
+}
+
+/* ---- gone ---- */
+
 static bool inflight_is_zero(uint16_t port)
 {
     for (int tries = 0; tries < TRIES; tries++) {
@@ -402,6 +480,11 @@ int main(int argc, char **argv)
         WITH_SERVER("an answer that is not taken is cut", an_answer_that_is_not_taken_is_cut),
         WITH_SERVER("a slow reader gets a value whose table is gone",
                     a_slow_reader_gets_a_value_whose_table_is_gone),
+        WITH_SERVER("large answers stay whole and in order when asked at once",
+                    large_answers_stay_whole_and_in_order_when_asked_at_once),
+        WITH_SERVER("a half-open client is answered", a_half_open_client_is_answered),
+        WITH_SERVER("half a request of a half-open client does nothing",
+                    half_a_request_of_a_half_open_client_does_nothing),
         WITH_SERVER("a client gone halfway through a PUT stores nothing",
                     a_client_gone_halfway_through_a_put_stores_nothing),
         WITH_SERVER("clients that do not wait for answers do no harm",

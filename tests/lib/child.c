@@ -49,6 +49,15 @@ bool child_log_has(const struct child *child, const char *text)
     return strstr(log, text) != NULL;
 }
 
+size_t child_log_count(const struct child *child, const char *text)
+{
+    AUTO_FREE char *log = read_log(child);
+    size_t count = 0;
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at++)
+        count++;
+    return count;
+}
+
 bool child_log_gets(const struct child *child, const char *text)
 {
     for (int tries = 0; tries < TRIES; tries++) {

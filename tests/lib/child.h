@@ -41,6 +41,7 @@ int child_wait(struct child *child, unsigned seconds);
 /* Whether the log holds `text` by now; the other waits for it, at most 10 s. */
 bool child_log_has(const struct child *child, const char *text);
 bool child_log_gets(const struct child *child, const char *text);
+size_t child_log_count(const struct child *child, const char *text);
 
 /* Fails the test when the log tells of an error, or of what a sanitizer found. */
 void child_expect_no_errors(const struct child *child);
