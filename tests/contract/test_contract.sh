@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is written in two places says the same: api/routes.def, api/problem.def and service/config.def
 # against openapi.yaml and README.md, tests/SCENARIOS.md and tests/mutations/ against the tests, and the
-# statuses that openapi.yaml promises against those that the HTTP tests have seen
-# ($KEYREST_BUILD/http-statuses, lines "METHOD ROUTE STATUS"). TAP.
+# statuses and problem codes that openapi.yaml promises against those that the HTTP tests have seen
+# ($KEYREST_BUILD/http-statuses, lines "METHOD ROUTE STATUS [CODE]"). TAP.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 pick=${1:-} count=0
@@ -30,6 +30,33 @@ openapi() { # operations|statuses
         }' openapi.yaml | sort -u
 }
 
+# "METHOD PATH STATUS CODE": the codes that the description of a status's response names, which
+# stands with the operation or is a component.
+openapi_codes() {
+    awk -v codes="$(problems | cut -d' ' -f1)" '
+        function of_component(line) { match(line, /responses\/[A-Za-z]+/); return substr(line, RSTART + 10, RLENGTH - 10) }
+        BEGIN { count = split(codes, code, "\n") }
+        /^[^ #]/ { in_paths = /^paths:/; in_components = /^components:/; in_responses = 0 }
+        in_paths && /^  \// { path = $1; sub(/:$/, "", path) }
+        in_paths && /^    [a-z]+:/ { method = toupper($1); sub(/:.*/, "", method) }
+        in_paths && /^        ["\047]?[0-9][0-9][0-9]/ {
+            status = $1; gsub(/[^0-9]/, "", status); uses[++used] = method " " path " " status
+            name[used] = /responses\// ? of_component($0) : used
+        }
+        in_paths && /^          [a-z]/ { in_text = /description/ }
+        in_paths && /^ ? ? ? ? ? ? ? ?[^ ]/ { in_text = 0 }
+        in_paths && in_text { text[used] = text[used] " " $0 " " }
+        in_components && /^  [a-z]/ { in_responses = /^  responses:/ }
+        in_responses && /^    [A-Z]/ { component = $1; sub(/:$/, "", component); in_text = 0 }
+        in_responses && /^      [a-z]/ { in_text = /description/ }
+        in_responses && in_text { text[component] = text[component] " " $0 " " }
+        END {
+            for (i = 1; i <= used; i++)
+                for (k = 1; k <= count; k++)
+                    if (text[name[i]] ~ "[^a-z-]" code[k] "[^a-z-]") print uses[i], code[k]
+        }' openapi.yaml | sort -u
+}
+
 problems() { sed -nE 's/^X\([A-Z_]+, "([a-z-]+)", ([0-9]+),.*/\1 \2/p' api/problem.def | sort; }
 problems_in_openapi() { awk '/^    ProblemCode:/ { inside = 1; next } /^    [A-Z]/ { inside = 0 } inside && /^ +- / { print $2 }' openapi.yaml | sort; }
 problems_in_readme() { # rows "| 400 | `key-empty` `key-nul` |"
@@ -51,6 +78,10 @@ has_test() { # suite promise
     [ -n "$files" ] || return 1
     # shellcheck disable=SC2086 # a list of our own names
     grep -qF -e "\"$2\"" -e "'$2'" -e "fault '${2#*: finds }' " $files
+}
+scenarios_without_row() { # F1 to F30 of the early design
+    local number
+    for number in $(seq 30); do grep -qE "\\bF$number\\b" tests/SCENARIOS.md || echo "F$number is not told"; done
 }
 scenarios_without_test() {
     scenarios | while IFS=/ read -r suite promise; do
@@ -86,7 +117,19 @@ name="every setting is in the README with its default"
 wanted "$name" && result "$name" "$(same "$(settings)" config.def "$(settings_in_readme)" README.md)"
 
 name="every scenario's test exists"
-wanted "$name" && result "$name" "$(scenarios_without_test)"
+wanted "$name" && result "$name" "$(scenarios_without_test; scenarios_without_row)"
+
+seen_statuses() { cut -d' ' -f1-3 "$statuses" | sort -u; }
+# What is told once, in the description, for all operations, is left out.
+seen_codes() {
+    sed -nE 's/^HEAD /GET /; /^[A-Z]+ [^ ]+ [0-9]+ [a-z-]+$/p' "$statuses" |
+        grep -vE ' (method-not-allowed|method-unknown|route-not-found|too-many-connections|headers-too-large)$' |
+        grep -E "^($(openapi operations | tr '\n' '|')-) [0-9]" | sort -u
+}
+name="every problem code that the HTTP tests see is in openapi.yaml, where it was seen"
+if wanted "$name" && [ -s "$statuses" ]; then
+    result "$name" "$(missing "not documented" "$(seen_codes)" "$(openapi_codes)")"
+fi
 
 name="every mutation still applies and names a test"
 wanted "$name" && result "$name" "$(tests/mutations/run --check)"
@@ -97,10 +140,10 @@ for name in "every status that openapi.yaml promises is seen by the HTTP tests" 
     if [ ! -s "$statuses" ]; then
         count=$((count + 1)); echo "ok $count # SKIP $name: the HTTP tests did not run before"
     elif [[ $name == *promises* ]]; then
-        result "$name" "$(missing "never seen" "$(openapi statuses)" "$(sort -u "$statuses")")"
+        result "$name" "$(missing "never seen" "$(openapi statuses)" "$(seen_statuses)")"
     else
         # HEAD is documented as GET; what every path does alike (OPTIONS, 405, 501) is told once, in the description.
-        seen=$(sed 's/^HEAD /GET /' "$statuses" | grep -E "^($(openapi operations | tr '\n' '|')-) [0-9]" | sort -u)
+        seen=$(seen_statuses | sed 's/^HEAD /GET /' | grep -E "^($(openapi operations | tr '\n' '|')-) [0-9]" | sort -u)
         result "$name" "$(missing "not documented" "$seen" "$(openapi statuses)")"
     fi
 done

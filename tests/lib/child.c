@@ -95,17 +95,19 @@ static bool field(const char *line, const char *name, char *out_value, size_t ca
 /* What one server answered, each kind once. */
 struct status_list {
     size_t count;
-    char lines[STATUSES_MAX][100];
+    char lines[STATUSES_MAX][140];
 };
 
 static void note_status(struct status_list *list, const char *access_line)
 {
-    char method[16], route[64], status[8], line[100];
+    char method[16], route[64], status[8], problem[40] = "", line[140];
     if (!field(access_line, " method=", method, sizeof method) ||
         !field(access_line, " route=", route, sizeof route) ||
         !field(access_line, " status=", status, sizeof status))
         return;
-    snprintf(line, sizeof line, "%s %s %s\n", method, route, status);
+    bool refused = field(access_line, " problem=", problem, sizeof problem);
+    snprintf(line, sizeof line, "%s %s %s%s%s\n", method, route, status, refused ? " " : "",
+             problem);
     for (size_t i = 0; i < list->count; i++)
         if (strcmp(list->lines[i], line) == 0)
             return;
@@ -113,7 +115,7 @@ static void note_status(struct status_list *list, const char *access_line)
         strcpy(list->lines[list->count++], line);
 }
 
-/* Adds "METHOD ROUTE STATUS" of what the access log tells to the list of statuses seen. */
+/* Adds "METHOD ROUTE STATUS [CODE]" of what the access log tells to the list of statuses seen. */
 static void record_statuses(const struct child *child)
 {
     char path[300];

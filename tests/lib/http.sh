@@ -63,11 +63,11 @@ server_end() { # [SIGNAL]
     record_statuses
 }
 
-# tests/README.md: lines "METHOD ROUTE STATUS" from the access log.
+# tests/README.md: lines "METHOD ROUTE STATUS [CODE]" from the access log.
 record_statuses() {
     awk '/msg=request/ {
         for (i = 1; i <= NF; i++) { split($i, field, "="); of[field[1]] = field[2] }
-        if (of["status"] > 0) print of["method"], of["route"], of["status"]; delete of
+        if (of["status"] > 0) print of["method"], of["route"], of["status"] (of["problem"] ? " " of["problem"] : ""); delete of
     }' "$server_log" | sort -u >>"$KEYREST_BUILD/http-statuses"
 }
 
