@@ -46,13 +46,13 @@ static enum status read_record(struct audit *audit)
     const struct table_entry *entry = &audit->cursor.entry;
     const unsigned char *bytes;
     enum status status = window_view(&audit->window, entry->offset, entry->record_bytes, &bytes);
+    if (status == STATUS_NO_MEMORY)
+        return status;
     if (status == STATUS_OK)
         check_record(audit, (const struct record *)bytes);
-    if (status == STATUS_NOT_FOUND)
-        tell(audit, entry->offset, "the index tells of a record that would end behind the last");
-    if (status == STATUS_IO)
+    else
         tell(audit, entry->offset, "the record cannot be read");
-    return status == STATUS_NO_MEMORY ? status : STATUS_OK;
+    return STATUS_OK;
 }
 
 /* ---- its place among the others ---- */

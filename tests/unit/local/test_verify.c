@@ -393,28 +393,116 @@ static void list_resealed(struct manifest *manifest)
             manifest->tables[i].identity = resealed;
 }
 
-/* Another first key of the first index block, with all checksums right. */
-static void finds_a_block_under_another_key(void **state)
+/* The last table's index, of one block, in memory. */
+struct index {
+    struct table_footer footer;
+    unsigned char *bytes; /* from where the records end */
+    struct table_properties *properties;
+    struct table_block_header *block;
+};
+
+static struct index read_index(void)
+{
+    struct index index = {.footer = footer_of(fixture.table)};
+    const struct table_footer *footer = &index.footer;
+    uint64_t block_bytes = footer->tail_offset - footer->records_end;
+    index.bytes = malloc(block_bytes + footer->tail_bytes);
+    read_at(fixture.table, footer->records_end, index.bytes, block_bytes + footer->tail_bytes);
+    index.properties = (struct table_properties *)(index.bytes + block_bytes);
+    assert_int_equal(index.properties->blocks, 1);
+    index.block = (struct table_block_header *)((unsigned char *)(index.properties + 1) +
+                                                format_align(index.properties->last_key_bytes, 8));
+    return index;
+}
+
+/* Writes it with all checksums right, here and in the manifest. */
+static void write_index(struct index *index)
+{
+    struct table_footer *footer = &index->footer;
+    uint64_t block_bytes = footer->tail_offset - footer->records_end;
+    index->block->check = checksum64(index->bytes, index->block->bytes, 0);
+    footer->tail_check = checksum64(index->properties, footer->tail_bytes, 0);
+    footer->check = checksum64(footer, offsetof(struct table_footer, check), 0);
+    resealed = (struct table_identity){footer->id, size_of(fixture.table), footer->check};
+    int file = open_file(fixture.table);
+    assert_int_equal(
+        pwrite(file, index->bytes, block_bytes + footer->tail_bytes, (off_t)footer->records_end),
+        block_bytes + footer->tail_bytes);
+    assert_int_equal(pwrite(file, footer, sizeof *footer, (off_t)(resealed.bytes - sizeof *footer)),
+                     sizeof *footer);
+    close(file);
+    rewrite_manifest(list_resealed);
+}
+
+static void forge_block_key(struct index *index)
+{
+    ((unsigned char *)(index->block + 1))[0]--;
+}
+
+static void forge_order(struct index *index)
+{
+    const struct table_entry_header *entry = (const struct table_entry_header *)index->bytes;
+    index->bytes[sizeof *entry + entry->suffix_bytes - 1] = '~';
+}
+
+static void forge_place(struct index *index)
+{
+    index->block->first_record += FORMAT_RECORD_ALIGNMENT;
+}
+
+static void forge_length(struct index *index)
+{
+    ((struct table_entry_header *)index->bytes)->record_bytes += FORMAT_RECORD_ALIGNMENT;
+}
+
+static void forge_sequence(struct index *index)
+{
+    ((struct table_entry_header *)index->bytes)->word ^= 1;
+}
+
+static void forge_count(struct index *index)
+{
+    index->properties->tombstones++;
+}
+
+static void forge_sequences(struct index *index)
+{
+    index->properties->first_sequence--;
+}
+
+static void forge_last_key(struct index *index)
+{
+    ((unsigned char *)(index->properties + 1))[0]++;
+}
+
+static void finds_forgeries(void **state)
 {
     (void)state;
-    struct table_footer footer = footer_of(fixture.table);
-    unsigned char *tail = malloc(footer.tail_bytes);
-    read_at(fixture.table, footer.tail_offset, tail, footer.tail_bytes);
-    uint64_t last_key_bytes = ((struct table_properties *)tail)->last_key_bytes;
-    uint64_t at = sizeof(struct table_properties) + format_align(last_key_bytes, 8);
-    tail[at + sizeof(struct table_block_header)]--;
-    footer.tail_check = checksum64(tail, footer.tail_bytes, 0);
-    footer.check = checksum64(&footer, offsetof(struct table_footer, check), 0);
-    resealed = (struct table_identity){footer.id, size_of(fixture.table), footer.check};
-    int file = open_file(fixture.table);
-    assert_int_equal(pwrite(file, tail, footer.tail_bytes, (off_t)footer.tail_offset),
-                     footer.tail_bytes);
-    assert_int_equal(pwrite(file, &footer, sizeof footer, (off_t)(resealed.bytes - sizeof footer)),
-                     sizeof footer);
-    close(file);
-    free(tail);
-    rewrite_manifest(list_resealed);
-    expect_finding(fixture.table, footer.records_end, "begins with another key");
+    static const struct {
+        void (*forge)(struct index *index);
+        const char *found;
+    } forgeries[] = {
+        {forge_block_key, "begins with another key"},
+        {forge_order, "its key does not follow the one before it"},
+        {forge_place, "does not begin where the one before it ends"},
+        {forge_length, "is not the one that the index tells of"},
+        {forge_sequence, "is not the one that the index tells of"},
+        {forge_count, "count other records"},
+        {forge_sequences, "name other sequences"},
+        {forge_last_key, "name another last key"},
+    };
+    for (size_t i = 0; i < COUNT_OF(forgeries); i++) {
+        struct index whole = read_index(), forged = read_index();
+        forgeries[i].forge(&forged);
+        write_index(&forged);
+        assert_int_equal(verify(), STATUS_CORRUPT_LOG);
+        if (strstr(fixture.findings, forgeries[i].found) == NULL)
+            fail_msg("wanted '%s', found: %s", forgeries[i].found, fixture.findings);
+        write_index(&whole);
+        expect_clean();
+        free(whole.bytes);
+        free(forged.bytes);
+    }
 }
 
 static void finds_contradictions(void **state)
@@ -467,7 +555,7 @@ int main(int argc, char **argv)
         STORE_TEST("files that do not count are counted, and left", counts_strays),
         STORE_TEST("damage to the journal is found", finds_journal_damage),
         STORE_TEST("a manifest that contradicts itself is found", finds_contradictions),
-        STORE_TEST("an index block under another key is found", finds_a_block_under_another_key),
+        STORE_TEST("an index that contradicts itself or its records is found", finds_forgeries),
         STORE_TEST("what is in use, or no store, is refused and not made", refuses),
     };
     return test_main(argc, argv, "verify", tests);
