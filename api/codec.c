@@ -315,7 +315,8 @@ char *codec_found(const struct listed *items, size_t count, size_t *out_size)
 char *codec_page(const struct page *page, size_t *out_size)
 {
     json_t *object = json_object(), *items = json_array(), *prefixes = json_array();
-    bool ok = set(object, "items", items) & set(object, "prefixes", prefixes);
+    bool ok = set(object, "items", items);
+    ok = set(object, "prefixes", prefixes) && ok; /* both are the object's now */
     for (size_t i = 0; i < page->item_count && ok; i++)
         ok = json_array_append_new(items, listed_object(&page->items[i], page->fields)) == 0;
     for (size_t i = 0; i < page->prefix_count && ok; i++)

@@ -120,7 +120,7 @@ static double cpu_seconds(const struct fixture *fixture)
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
-static void limit(const struct fixture *fixture, int resource, uint64_t least)
+static void limit(const struct fixture *fixture, enum __rlimit_resource resource, uint64_t least)
 {
     struct rlimit now;
     assert_int_equal(prlimit(fixture->server.pid, resource, NULL, &now), 0);
@@ -128,7 +128,7 @@ static void limit(const struct fixture *fixture, int resource, uint64_t least)
     assert_int_equal(prlimit(fixture->server.pid, resource, &now, NULL), 0);
 }
 
-static void lift(const struct fixture *fixture, int resource)
+static void lift(const struct fixture *fixture, enum __rlimit_resource resource)
 {
     struct rlimit now;
     assert_int_equal(prlimit(fixture->server.pid, resource, NULL, &now), 0);
