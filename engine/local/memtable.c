@@ -105,7 +105,7 @@ enum status memtable_open(struct memtable_home *home, struct memtable **out_memt
         free(memtable);
         return STATUS_NO_MEMORY;
     }
-    runs_init(&memtable->runs, memtable->budget);
+    runs_init(&memtable->runs, memtable->budget, &home->bytes);
     atomic_fetch_add_explicit(&home->alive, 1, memory_order_relaxed);
     *out_memtable = memtable;
     return STATUS_OK;
@@ -227,7 +227,8 @@ void memtable_rewind(struct memtable *memtable, struct memtable_mark mark)
 
 uint64_t memtable_bytes(const struct memtable *memtable)
 {
-    return atomic_load_explicit(&memtable->bytes, memory_order_relaxed);
+    return atomic_load_explicit(&memtable->bytes, memory_order_relaxed) +
+           atomic_load_explicit(&memtable->runs.bytes, memory_order_relaxed);
 }
 
 uint64_t memtable_record_bytes(const struct memtable *memtable)

@@ -10,16 +10,18 @@ static uint64_t run_bytes(uint64_t capacity)
     return sizeof(struct run) + capacity * sizeof(struct record *);
 }
 
-static struct run *run_make(struct budget *budget, uint64_t capacity)
+static struct run *run_make(struct runs *runs, uint64_t capacity)
 {
     struct run *run = malloc(run_bytes(capacity));
     if (run == NULL)
         return NULL;
     atomic_init(&run->references, 1);
-    run->budget = budget;
+    run->runs = runs;
     run->count = 0;
     run->capacity = capacity;
-    budget_force(budget, run_bytes(capacity));
+    budget_force(runs->budget, run_bytes(capacity));
+    atomic_fetch_add_explicit(&runs->bytes, run_bytes(capacity), memory_order_relaxed);
+    atomic_fetch_add_explicit(runs->memtables_bytes, run_bytes(capacity), memory_order_relaxed);
     return run;
 }
 
@@ -28,13 +30,17 @@ void run_give(struct run *run)
 {
     if (atomic_fetch_sub_explicit(&run->references, 1, memory_order_acq_rel) > 1)
         return;
-    budget_give(run->budget, run_bytes(run->capacity));
+    struct runs *runs = run->runs;
+    uint64_t bytes = run_bytes(run->capacity);
+    budget_give(runs->budget, bytes);
+    atomic_fetch_sub_explicit(&runs->bytes, bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(runs->memtables_bytes, bytes, memory_order_relaxed);
     free(run);
 }
 
-void runs_init(struct runs *runs, struct budget *budget)
+void runs_init(struct runs *runs, struct budget *budget, _Atomic uint64_t *memtables_bytes)
 {
-    *runs = (struct runs){.budget = budget};
+    *runs = (struct runs){.budget = budget, .memtables_bytes = memtables_bytes};
     pthread_mutex_init(&runs->mutex, NULL);
 }
 
@@ -73,7 +79,7 @@ static void sort_run(struct run *run, uint64_t count)
 
 static struct run *merge_runs(const struct run *a, const struct run *b)
 {
-    struct run *merged = run_make(a->budget, a->count + b->count);
+    struct run *merged = run_make(a->runs, a->count + b->count);
     if (merged == NULL)
         return NULL;
     for (uint64_t i = 0, j = 0; i < a->count || j < b->count;) {
@@ -109,7 +115,7 @@ static enum status sort_tail(struct runs *runs, uint64_t listed,
     enum status status = merge_last(runs); /* what failed the last time */
     if (status != STATUS_OK || listed <= runs->sorted)
         return status;
-    struct run *tail = run_make(runs->budget, listed - runs->sorted);
+    struct run *tail = run_make(runs, listed - runs->sorted);
     if (tail == NULL)
         return STATUS_NO_MEMORY;
     copy(context, runs->sorted, listed, tail->records);

@@ -20,7 +20,7 @@
 /* One key once: its newest record of those that were sorted. */
 struct run {
     _Atomic uint32_t references;
-    struct budget *budget;
+    struct runs *runs; /* stays until the last of its runs is given back */
     uint64_t count, capacity;
     const struct record *records[];
 };
@@ -28,7 +28,10 @@ struct run {
 enum { RUNS_MAX = 48 }; /* each has more than twice the records of the next */
 
 struct runs {
-    struct budget *budget; /* set at open, then constant */
+    /* set at open, then constant */
+    struct budget *budget;
+    _Atomic uint64_t *memtables_bytes; /* of all memtables together: these count, too */
+    _Atomic uint64_t bytes;            /* of those that are not freed yet */
     pthread_mutex_t mutex;
     /* guarded by mutex */
     struct run *all[RUNS_MAX];
@@ -36,7 +39,7 @@ struct runs {
     uint64_t sorted; /* records of the memtable that are in them, the first ones */
 };
 
-void runs_init(struct runs *runs, struct budget *budget);
+void runs_init(struct runs *runs, struct budget *budget, _Atomic uint64_t *memtables_bytes);
 void runs_done(struct runs *runs); /* nobody uses a run of it any more */
 
 /*

@@ -7,6 +7,7 @@
 enum { RECORDS = 5000, KEYS = 700 };
 
 static struct budget budget = {.limit = UINT64_MAX};
+static _Atomic uint64_t memtables_bytes;
 static struct record *records[RECORDS];
 
 static void copy(const void *context, uint64_t from, uint64_t until,
@@ -34,6 +35,7 @@ static int free_records(void **state)
     for (uint64_t i = 0; i < RECORDS; i++)
         free(records[i]);
     assert_int_equal(budget_used(&budget), 0);
+    assert_int_equal(memtables_bytes, 0);
     return 0;
 }
 
@@ -64,7 +66,7 @@ static void every_key_has_its_newest_record_in_some_run(void **state)
 {
     (void)state;
     struct runs runs;
-    runs_init(&runs, &budget);
+    runs_init(&runs, &budget, &memtables_bytes);
     for (uint64_t listed = 0; listed <= RECORDS; listed += 1 + listed / 3 + listed % 7) {
         struct run *taken[RUNS_MAX];
         size_t count;
@@ -87,7 +89,7 @@ static void a_run_that_was_taken_outlives_its_merging(void **state)
     struct runs runs;
     struct run *first[RUNS_MAX], *second[RUNS_MAX];
     size_t first_count, second_count;
-    runs_init(&runs, &budget);
+    runs_init(&runs, &budget, &memtables_bytes);
     assert_int_equal(runs_take(&runs, 100, copy, NULL, first, &first_count), STATUS_OK);
     assert_int_equal(runs_take(&runs, 300, copy, NULL, second, &second_count), STATUS_OK);
     assert_int_equal(first_count, 1);
@@ -106,7 +108,7 @@ static void seeking_finds_the_first_that_is_not_less(void **state)
     struct runs runs;
     struct run *taken[RUNS_MAX];
     size_t count;
-    runs_init(&runs, &budget);
+    runs_init(&runs, &budget, &memtables_bytes);
     assert_int_equal(runs_take(&runs, RECORDS, copy, NULL, taken, &count), STATUS_OK);
     assert_int_equal(count, 1);
     assert_int_equal(taken[0]->count, KEYS);
