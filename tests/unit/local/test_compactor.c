@@ -83,9 +83,12 @@ static uint64_t start_endless(struct bench *bench)
     begin(bench, (struct parts_options){.bytes_per_second_max = 1});
     fill(bench, 300 << 10);
     assert_int_equal(compactor_start(bench->parts.compactor, &id), STATUS_OK);
-    while (newest(bench).bytes_written == 0)
-        sched_yield();
-    usleep(20000); /* a wrong end needs some time to come; a right one never does */
+    /* Until it stands still: one without a limit does so at its end. */
+    for (uint64_t now = 0, before = 0; now == 0 || now != before;) {
+        usleep(100000);
+        before = now;
+        now = newest(bench).bytes_written;
+    }
     return id;
 }
 
