@@ -337,8 +337,9 @@ enum status compactor_open(const struct compactor_options *options, bool threade
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&compactor->ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    enum status status =
-        threaded ? worker_open("compaction", run_worker, compactor, &compactor->worker) : STATUS_OK;
+    enum status status = worker_open("compaction", run_worker, compactor, &compactor->worker);
+    if (status == STATUS_OK && threaded)
+        status = worker_start(compactor->worker);
     if (status != STATUS_OK) {
         compactor_close(compactor);
         return status;

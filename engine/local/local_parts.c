@@ -158,7 +158,7 @@ static enum status open_dump(struct local *local)
 static void on_dumped(void *context)
 {
     struct local *local = context;
-    compactor_wake(atomic_load(&local->compactor));
+    compactor_wake(local->compactor);
 }
 
 static enum status open_maintenance(struct local *local)
@@ -177,7 +177,7 @@ static enum status open_maintenance(struct local *local)
         .context = local,
         .events = local->events,
     };
-    return maintenance_open(&maintenance, local->threaded, &local->maintenance);
+    return maintenance_open(&maintenance, &local->maintenance);
 }
 
 static uint64_t free_bytes(void *context)
@@ -207,11 +207,7 @@ static enum status open_compactor(struct local *local)
         .on_uncertain = on_uncertain,
         .context = local,
     };
-    struct compactor *compactor;
-    enum status status = compactor_open(&options, local->threaded, &compactor);
-    if (status == STATUS_OK)
-        atomic_store(&local->compactor, compactor);
-    return status;
+    return compactor_open(&options, local->threaded, &local->compactor);
 }
 
 static enum status start_writers(struct local *local)
@@ -223,7 +219,9 @@ static enum status start_writers(struct local *local)
     if (status != STATUS_OK)
         return status;
     status = open_maintenance(local);
-    return status == STATUS_OK ? open_compactor(local) : status;
+    if (status == STATUS_OK)
+        status = open_compactor(local);
+    return status == STATUS_OK && local->threaded ? maintenance_start(local->maintenance) : status;
 }
 
 /* ---- recovery ---- */

@@ -42,7 +42,7 @@ struct local {
     struct dump *dump;
     struct commit *commit;
     struct maintenance *maintenance;
-    _Atomic(struct compactor *) compactor; /* the dump thread looks for it earlier: NULL */
+    struct compactor *compactor;
     uint64_t recovery_begun_ns, recovery_ms;
     struct failure failure;
     _Atomic enum local_state state; /* written by recovery (release), read by anyone (acquire) */

@@ -349,16 +349,7 @@ static void on_segment_due(void *context)
     worker_wake(maintenance->housekeeper);
 }
 
-static enum status start_threads(struct maintenance *maintenance)
-{
-    enum status status =
-        worker_open("housekeeping", run_housekeeping, maintenance, &maintenance->housekeeper);
-    if (status == STATUS_OK)
-        status = worker_open("dump", run_dump, maintenance, &maintenance->dumper);
-    return status;
-}
-
-enum status maintenance_open(const struct maintenance_options *options, bool threaded,
+enum status maintenance_open(const struct maintenance_options *options,
                              struct maintenance **out_maintenance)
 {
     struct maintenance *maintenance = calloc(1, sizeof *maintenance);
@@ -376,28 +367,40 @@ enum status maintenance_open(const struct maintenance_options *options, bool thr
                                         .ballast_bytes = options->ballast_bytes,
                                         .events = options->events,
                                     });
-    enum status status = threaded ? start_threads(maintenance) : STATUS_OK;
+    enum status status =
+        worker_open("housekeeping", run_housekeeping, maintenance, &maintenance->housekeeper);
+    if (status == STATUS_OK)
+        status = worker_open("dump", run_dump, maintenance, &maintenance->dumper);
     if (status != STATUS_OK) {
         maintenance_close(maintenance);
         return status;
     }
-    if (threaded)
-        journal_on_due(options->journal, on_segment_due, maintenance);
+    journal_on_due(options->journal, on_segment_due, maintenance);
     *out_maintenance = maintenance;
     return STATUS_OK;
+}
+
+enum status maintenance_start(struct maintenance *maintenance)
+{
+    enum status status = worker_start(maintenance->housekeeper);
+    return status == STATUS_OK ? worker_start(maintenance->dumper) : status;
 }
 
 void maintenance_stop(struct maintenance *maintenance)
 {
     if (maintenance == NULL)
         return;
-    journal_on_due(maintenance->options.journal, NULL, NULL);
-    worker_close(TAKE(maintenance->dumper));
-    worker_close(TAKE(maintenance->housekeeper));
+    worker_stop(maintenance->dumper);
+    worker_stop(maintenance->housekeeper);
 }
 
 void maintenance_close(struct maintenance *maintenance)
 {
+    if (maintenance == NULL)
+        return;
     maintenance_stop(maintenance);
+    journal_on_due(maintenance->options.journal, NULL, NULL);
+    worker_close(maintenance->dumper);
+    worker_close(maintenance->housekeeper);
     free(maintenance);
 }

@@ -31,13 +31,14 @@ struct maintenance_options {
 
 struct maintenance;
 
-/* Everything in `options` is borrowed until close. `threaded` false: nothing happens by itself. */
-MUST_CHECK enum status maintenance_open(const struct maintenance_options *options, bool threaded,
+/* Everything in `options` is borrowed until close. Nothing happens by itself before the start. */
+MUST_CHECK enum status maintenance_open(const struct maintenance_options *options,
                                         struct maintenance **out_maintenance);
 void maintenance_close(struct maintenance *maintenance); /* NULL is allowed */
 
-/* Ends the threads; the other calls still answer. NULL is allowed. */
-void maintenance_stop(struct maintenance *maintenance);
+/* Begins the threads, and ends them: the other calls still answer. */
+MUST_CHECK enum status maintenance_start(struct maintenance *maintenance);
+void maintenance_stop(struct maintenance *maintenance); /* NULL is allowed */
 
 /* One round of everything: does what is due now. */
 void maintenance_run(struct maintenance *maintenance);

@@ -9,9 +9,13 @@
 
 struct worker {
     /* set at open, then constant */
+    const char *name;
     uint64_t (*run)(void *context);
     void *context;
+    /* the caller's of start, stop and close */
     pthread_t thread;
+    bool started;
+    /* shared */
     pthread_mutex_t mutex;
     pthread_cond_t cond; /* monotonic clock */
     /* guarded by mutex */
@@ -56,6 +60,7 @@ enum status worker_open(const char *name, uint64_t (*run)(void *context), void *
     struct worker *worker = calloc(1, sizeof *worker);
     if (worker == NULL)
         return STATUS_NO_MEMORY;
+    worker->name = name;
     worker->run = run;
     worker->context = context;
     pthread_mutex_init(&worker->mutex, NULL);
@@ -64,14 +69,16 @@ enum status worker_open(const char *name, uint64_t (*run)(void *context), void *
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&worker->cond, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
-        pthread_cond_destroy(&worker->cond);
-        pthread_mutex_destroy(&worker->mutex);
-        free(worker);
-        return STATUS_NO_MEMORY;
-    }
-    pthread_setname_np(worker->thread, name);
     *out_worker = worker;
+    return STATUS_OK;
+}
+
+enum status worker_start(struct worker *worker)
+{
+    if (pthread_create(&worker->thread, NULL, work, worker) != 0)
+        return STATUS_NO_MEMORY;
+    pthread_setname_np(worker->thread, worker->name);
+    worker->started = true;
     return STATUS_OK;
 }
 
@@ -85,15 +92,23 @@ void worker_wake(struct worker *worker)
     pthread_mutex_unlock(&worker->mutex);
 }
 
-void worker_close(struct worker *worker)
+void worker_stop(struct worker *worker)
 {
-    if (worker == NULL)
+    if (worker == NULL || !worker->started)
         return;
     pthread_mutex_lock(&worker->mutex);
     worker->closing = true;
     pthread_cond_signal(&worker->cond);
     pthread_mutex_unlock(&worker->mutex);
     pthread_join(worker->thread, NULL);
+    worker->started = false;
+}
+
+void worker_close(struct worker *worker)
+{
+    if (worker == NULL)
+        return;
+    worker_stop(worker);
     pthread_cond_destroy(&worker->cond);
     pthread_mutex_destroy(&worker->mutex);
     free(worker);

@@ -133,10 +133,11 @@ static void open_commit(struct parts *parts)
         .sync_interval_ms = parts->options.lazy ? 20 : 0,
         .segment_bytes = parts->options.segment_bytes,
     };
-    bool threaded = parts->options.crash == NULL;
     if (!parts->options.no_housekeeping)
-        check(maintenance_open(&maintenance, threaded, &parts->maintenance));
+        check(maintenance_open(&maintenance, &parts->maintenance));
     open_compaction(parts);
+    if (parts->maintenance != NULL && parts->options.crash == NULL)
+        check(maintenance_start(parts->maintenance));
 }
 
 enum status parts_recover(struct parts *parts, struct failure *failure)

@@ -15,6 +15,8 @@
 
 enum { WRITERS = 4, KEYS = 40, ROUNDS = 3, COMMITS = 250, BATCH = 4, READERS = 2 };
 enum { MEMTABLE_SMALL = 1 << 20, MEMTABLE_LARGE = 1 << 30 };
+enum { MEMORY_SMALL = 6 << 20, CLOSES = 25 };
+#define MEMORY_LARGE (UINT64_C(2) << 30)
 
 /* What a writer knows of one of its keys. The value says it too: number of the write, then fill. */
 struct key_state {
@@ -217,7 +219,8 @@ static void check_compactions(void)
 
 /* ---- restarts ---- */
 
-static void open_engine(const char *path, uint64_t interval_ms, uint64_t memtable_bytes)
+static void open_engine(const char *path, uint64_t interval_ms, uint64_t memtable_bytes,
+                        uint64_t memory_bytes)
 {
     char url[300];
     snprintf(url, sizeof url, "file:%s", path);
@@ -230,7 +233,7 @@ static void open_engine(const char *path, uint64_t interval_ms, uint64_t memtabl
     options.value_bytes_max = 300 << 10; /* of a whole batch: the segment need not hold more */
     options.journal_segment_bytes = 1;
     options.reserve_bytes = 0;
-    options.memory_bytes_max = UINT64_C(2) << 30;
+    options.memory_bytes_max = memory_bytes;
     options.memtable_bytes = memtable_bytes;
     struct failure failure = {0};
     if (engine_open(&options, &shared.engine, &failure) != STATUS_OK)
@@ -278,7 +281,7 @@ static void answers_stay_true(uint64_t interval_ms, uint64_t memtable_bytes)
     char *path = test_directory_make();
     uint64_t dumps = 0, compactions = 0;
     for (int round = 0; round < ROUNDS; round++) {
-        open_engine(path, interval_ms, memtable_bytes);
+        open_engine(path, interval_ms, memtable_bytes, MEMORY_LARGE);
         check_everything();
         write_from_many_threads();
         check_everything();
@@ -286,7 +289,7 @@ static void answers_stay_true(uint64_t interval_ms, uint64_t memtable_bytes)
         compactions += stats_read(engine_stats(shared.engine), STATS_compactions);
         engine_close(shared.engine);
     }
-    open_engine(path, interval_ms, memtable_bytes);
+    open_engine(path, interval_ms, memtable_bytes, MEMORY_LARGE);
     check_everything();
     engine_close(shared.engine);
     assert_true(shared.reads > 0);
@@ -319,6 +322,39 @@ static void answers_stay_true_while_memory_is_outgrown_lazily(void **state)
     answers_stay_true(5, MEMTABLE_SMALL);
 }
 
+/* Housekeeping wakes the dump when memory gets scarce, just when either of them ends or begins. */
+static void closes_while_memory_is_being_freed(void **state)
+{
+    (void)state;
+    memset(&shared, 0, sizeof shared);
+    char *path = test_directory_make();
+    struct writer *writer = &shared.writers[0];
+    for (int round = 0; round < CLOSES; round++) {
+        open_engine(path, 0, MEMORY_SMALL, MEMORY_SMALL);
+        enum status status = STATUS_OK;
+        for (int i = 0; i < 40 && status == STATUS_OK; i++) {
+            char text[32];
+            struct bytes key = key_of(text, 0, (uint64_t)i);
+            struct engine_value *value;
+            status = engine_value_open(shared.engine, key, (struct bytes){0}, 200 << 10, &value);
+            if (status != STATUS_OK)
+                break;
+            value->size = 200 << 10;
+            memset(value->data, (int)(++writer->writes % 251), value->size);
+            struct engine_operation put = {.type = ENGINE_PUT, .key = key, .value = value};
+            struct engine_context context = patience();
+            status = engine_commit(shared.engine, &put, 1, &context);
+            if (status != STATUS_OK)
+                engine_value_close(shared.engine, value);
+            else
+                shared.applied++;
+        }
+        assert_true(status == STATUS_OK || status == STATUS_BUSY);
+        engine_close(shared.engine);
+    }
+    test_directory_remove(path);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -328,6 +364,7 @@ int main(int argc, char **argv)
              answers_stay_true_while_memory_is_outgrown),
         TEST("answers stay true while memory is outgrown in interval mode",
              answers_stay_true_while_memory_is_outgrown_lazily),
+        TEST("closes while memory is being freed", closes_while_memory_is_being_freed),
     };
     return test_main(argc, argv, "engine", tests);
 }

@@ -41,6 +41,7 @@ static struct worker *begin(struct work *work, uint64_t wait_ns)
     sem_init(&work->ran, 0, 0);
     sem_init(&work->go_on, 0, 0);
     assert_int_equal(worker_open("test", run, work, &worker), STATUS_OK);
+    assert_int_equal(worker_start(worker), STATUS_OK);
     return worker;
 }
 
@@ -110,6 +111,26 @@ static void may_wake_itself(void **state)
     worker_wake(NULL);
 }
 
+/* As when one of two workers that wake each other has ended, or has not begun. */
+static void one_that_does_not_run_may_be_woken(void **state)
+{
+    (void)state;
+    struct work work = {.wait_ns = HOUR_S * UINT64_C(1000000000)};
+    sem_init(&work.ran, 0, 0);
+    struct worker *worker;
+    assert_int_equal(worker_open("test", run, &work, &worker), STATUS_OK);
+    worker_wake(worker);
+    assert_int_equal(work.runs, 0);
+    assert_int_equal(worker_start(worker), STATUS_OK);
+    wait_for_run(&work);
+    worker_stop(worker);
+    int runs = work.runs;
+    worker_wake(worker);
+    worker_stop(worker);
+    assert_int_equal(work.runs, runs);
+    worker_close(worker);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -117,6 +138,7 @@ int main(int argc, char **argv)
         TEST("a wake during a run is not lost", a_wake_during_a_run_is_not_lost),
         TEST("runs again when its time has come", runs_again_when_its_time_has_come),
         TEST("may wake itself", may_wake_itself),
+        TEST("one that does not run may be woken", one_that_does_not_run_may_be_woken),
     };
     return test_main(argc, argv, "worker", tests);
 }
