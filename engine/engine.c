@@ -32,6 +32,7 @@ struct engine_options engine_options_default(void)
         .reserve_bytes = 256u << 20,
         .ballast_bytes = 256u << 20,
         .compaction_interval_ms = 30000,
+        .changes_bytes_max = 256u << 20,
         .time = time_source_system(),
     };
 }
@@ -99,6 +100,21 @@ enum status engine_scan(struct engine *engine, const struct engine_range *range,
                         engine_visit *visit, void *visitor, const struct engine_context *context)
 {
     return engine->operations->scan(engine, range, with_values, visit, visitor, context);
+}
+
+enum status engine_changes(struct engine *engine, uint64_t after, engine_visit_change *visit,
+                           void *visitor, struct engine_feed *out_feed,
+                           const struct engine_context *context)
+{
+    if (engine->operations->changes == NULL)
+        return STATUS_UNSUPPORTED;
+    return engine->operations->changes(engine, after, visit, visitor, out_feed, context);
+}
+
+enum status engine_wait(struct engine *engine, uint64_t sequence, uint64_t *out_sequence,
+                        const struct engine_context *context)
+{
+    return engine->operations->wait(engine, sequence, out_sequence, context);
 }
 
 void engine_item_done(struct engine_item *item)
@@ -171,7 +187,7 @@ struct stats *engine_stats(struct engine *engine)
 
 const char *engine_capability_name(uint32_t bit_index)
 {
-    static const char *const names[] = {"durable", "gapless", "atomic-batch", "compact"};
+    static const char *const names[] = {"durable", "gapless", "atomic-batch", "compact", "changes"};
     return bit_index < COUNT_OF(names) ? names[bit_index] : NULL;
 }
 

@@ -124,6 +124,59 @@ MUST_CHECK enum status engine_scan(struct engine *engine, const struct engine_ra
                                    bool with_values, engine_visit *visit, void *visitor,
                                    const struct engine_context *context);
 
+/* ---- changes ------------------------------------------------------------------------------- */
+
+enum engine_change_type {
+    ENGINE_CHANGE_PUT,
+    ENGINE_CHANGE_DELETE,
+    ENGINE_CHANGE_EXPIRE, /* the store deleted a key whose time was over */
+};
+
+/* One write as it was applied, whatever became of the key later. A commit's changes have consecutive
+ * sequences; a put's meta and value are those that it brought, an addition is a put. */
+struct engine_change {
+    enum engine_change_type type;
+    struct bytes key;
+    struct engine_version version;
+    int64_t modified_ms;
+    /* puts; else zero */
+    int64_t expires_ms;
+    struct bytes meta, value;
+};
+
+/* Told of one change, borrowed for the call. False: that was enough. It may take its time, and may
+ * call the engine. */
+typedef bool engine_visit_change(void *visitor, const struct engine_change *change);
+
+/* How far a feed got, and how far back it could start. */
+struct engine_feed {
+    uint64_t after;  /* all changes up to this sequence were visited: go on behind it */
+    uint64_t oldest; /* the lowest `after` that is still answered */
+};
+
+/*
+ * Visits the changes whose sequence is above `after`, in the order of commits and without a gap, up to
+ * the published one (engine_health) or until about 1 MiB was read: the caller goes on behind
+ * `out_feed->after`. A change that the visitor answered false to was visited. Sequences are of the
+ * engine's epoch; a caller who has one of another must not ask.
+ *
+ * GONE: `after` is below what is kept; `*out_feed` is set, nothing was visited. INVALID: it is above
+ * the published sequence. BUSY at the deadline, CANCELLED, CORRUPT, IO, NO_MEMORY: what was visited
+ * stands, and `*out_feed` is set. UNSUPPORTED. Never waits for a writer, nor a writer for it.
+ */
+MUST_CHECK enum status engine_changes(struct engine *engine, uint64_t after,
+                                      engine_visit_change *visit, void *visitor,
+                                      struct engine_feed *out_feed,
+                                      const struct engine_context *context);
+
+/*
+ * Waits until a sequence above `sequence` is published and sets `*out_sequence` to the published one.
+ * BUSY: not before the deadline; CANCELLED: seen within 50 ms. `*out_sequence` is set then, too.
+ * However many wait: a commit costs the same, and all of them are woken by it at once.
+ */
+MUST_CHECK enum status engine_wait(struct engine *engine, uint64_t sequence, uint64_t *out_sequence,
+                                   const struct engine_context *context);
+
 /* ---- writing ------------------------------------------------------------------------------- */
 
 /*
@@ -209,6 +262,7 @@ enum engine_capability {
     ENGINE_GAPLESS = 1u << 1,      /* one gapless sequence orders all operations */
     ENGINE_ATOMIC_BATCH = 1u << 2, /* a commit may hold operations on any keys */
     ENGINE_COMPACT = 1u << 3,      /* engine_compact() and what belongs to it */
+    ENGINE_CHANGES = 1u << 4,      /* engine_changes() */
 };
 
 struct engine_limits {
@@ -343,6 +397,7 @@ struct engine_options {
     uint64_t ballast_bytes;         /* kept in a file, to be given up when others fill the disk */
     uint64_t compaction_interval_ms;
     uint64_t compaction_bytes_per_second_max; /* 0: no limit */
+    uint64_t changes_bytes_max; /* kept for engine_changes() beyond what the engine needs itself */
     const struct time_source *time;
     /* Called from any thread of the engine or of a caller; must not block nor call the engine. */
     void (*on_event)(void *context, const struct engine_event *event);
@@ -402,6 +457,12 @@ struct engine_operations {
     enum status (*head)(struct engine *engine, struct bytes key, struct engine_item *out_item);
     enum status (*scan)(struct engine *engine, const struct engine_range *range, bool with_values,
                         engine_visit *visit, void *visitor, const struct engine_context *context);
+    /* without ENGINE_CHANGES NULL */
+    enum status (*changes)(struct engine *engine, uint64_t after, engine_visit_change *visit,
+                           void *visitor, struct engine_feed *out_feed,
+                           const struct engine_context *context);
+    enum status (*wait)(struct engine *engine, uint64_t sequence, uint64_t *out_sequence,
+                        const struct engine_context *context);
     enum status (*value_open)(struct engine *engine, struct bytes key, struct bytes meta,
                               size_t capacity, struct engine_value **out_value);
     enum status (*value_grow)(struct engine *engine, struct engine_value **value, size_t capacity);

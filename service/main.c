@@ -165,6 +165,7 @@ MUST_CHECK static enum status open_engine(struct service *service, struct failur
     options.ballast_bytes = config->ballast_bytes;
     options.compaction_interval_ms = config->compaction_interval_ms;
     options.compaction_bytes_per_second_max = config->compaction_bytes_per_second_max;
+    options.changes_bytes_max = config->changes_bytes_max;
     options.on_event = on_event;
     options.on_event_context = service;
     return engine_open(&options, &service->engine, failure);

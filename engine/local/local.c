@@ -60,6 +60,16 @@ static enum status local_scan(struct engine *engine, const struct engine_range *
     return scan_run(&local->store, range, with_values, visit, visitor, context);
 }
 
+static enum status local_wait(struct engine *engine, uint64_t sequence, uint64_t *out_sequence,
+                              const struct engine_context *context)
+{
+    struct local *local = local_of(engine);
+    if (!is_readable(local))
+        return STATUS_LOADING;
+    return published_wait(&local->store.published, sequence, out_sequence, local->options.time,
+                          context);
+}
+
 /* ---- writing ---- */
 
 static enum status writable(const struct local *local)
@@ -275,6 +285,7 @@ const struct engine_operations local_engine_operations = {
     .get = local_get,
     .head = local_head,
     .scan = local_scan,
+    .wait = local_wait,
     .value_open = local_value_open,
     .value_grow = local_value_grow,
     .value_close = local_value_close,

@@ -12,6 +12,7 @@
 #define KEYREST_ENGINE_LOCAL_STORE_H
 
 #include "../engine.h"
+#include "../published.h"
 #include "../stats.h"
 #include "budget.h"
 #include "entry.h"
@@ -41,8 +42,8 @@ struct store {
     struct memtable *memtable; /* the active one */
     /* set by recovery before anyone reads */
     uint64_t epoch;
-    /* atomic: written by the leader after applying (release), read by anyone (acquire) */
-    _Atomic uint64_t sequence;
+    /* atomic: raised by the leader after applying */
+    struct published published;
     _Atomic uint64_t keys; /* with a put as newest version */
     /* atomic: set by housekeeping, read by the leader */
     _Atomic uint64_t journal_bytes_max; /* that a memtable keeps from being used again */
@@ -165,12 +166,12 @@ void store_table_dead(struct table *table, uint64_t record_bytes);
 
 static inline uint64_t store_sequence(const struct store *store)
 {
-    return atomic_load_explicit(&store->sequence, memory_order_acquire);
+    return published_sequence(&store->published);
 }
 
 static inline void store_publish(struct store *store, uint64_t sequence)
 {
-    atomic_store_explicit(&store->sequence, sequence, memory_order_release);
+    published_raise(&store->published, sequence);
 }
 
 #endif

@@ -31,6 +31,8 @@ static const char *const call_names[] = {
     [INJECT_COMMIT] = "commit",
     [INJECT_COMPACT] = "compact",
     [INJECT_COMPACTIONS] = "compactions",
+    [INJECT_CHANGES] = "changes",
+    [INJECT_WAIT] = "wait",
 };
 
 static const char *const status_names[] = {
@@ -121,7 +123,8 @@ static enum status of_state(const struct inject *inject, enum inject_call call)
 {
     if (inject->state == ENGINE_LOADING || inject->state == ENGINE_UNUSABLE)
         return STATUS_LOADING;
-    bool reads = call == INJECT_GET || call == INJECT_HEAD || call == INJECT_COMPACTIONS;
+    bool reads = call == INJECT_GET || call == INJECT_HEAD || call == INJECT_COMPACTIONS ||
+                 call == INJECT_CHANGES || call == INJECT_WAIT;
     return inject->state == ENGINE_READ_ONLY && !reads ? STATUS_READ_ONLY : STATUS_OK;
 }
 

@@ -6,7 +6,7 @@
  *     memory:?fail=CALL:STATUS:3     only the third one does
  *     memory:?state=STATE            health tells STATE, and calls answer as in that state
  *
- * CALL: get head scan value_open value_grow commit compact compactions. STATE: loading read_only
+ * CALL: get head scan value_open value_grow commit compact compactions changes wait. STATE: loading read_only
  * unusable. Several stand joined by &; the first that applies wins. A `fail` of every value_open
  * shows in health too. CONFLICT is not to be had: its outcomes come from real conditions. A call that
  * fails did nothing.
@@ -27,6 +27,8 @@ enum inject_call {
     INJECT_COMMIT,
     INJECT_COMPACT,
     INJECT_COMPACTIONS,
+    INJECT_CHANGES,
+    INJECT_WAIT,
     INJECT_CALLS
 };
 

@@ -280,6 +280,20 @@ static void drop_locked(struct memory_engine *engine, struct version *version)
     version_unref(version);
 }
 
+static void tell_put_locked(struct memory_engine *engine, const struct version *version)
+{
+    history_add_locked(&engine->history,
+                       &(struct engine_change){
+                           .type = ENGINE_CHANGE_PUT,
+                           .key = version->key,
+                           .version = version_of(engine, version),
+                           .modified_ms = version->modified_ms,
+                           .expires_ms = version->expires_ms,
+                           .meta = {version->data + version->key.size, version->meta_bytes},
+                           .value = {version->face.data, version->face.size},
+                       });
+}
+
 static void put_locked(struct memory_engine *engine, struct engine_operation *operation,
                        int64_t now_ms)
 {
@@ -295,12 +309,14 @@ static void put_locked(struct memory_engine *engine, struct engine_operation *op
     operation->value = NULL;
     operation->outcome = operation->version.sequence == 0 ? ENGINE_CREATED : ENGINE_REPLACED;
     operation->version = version_of(engine, version);
+    tell_put_locked(engine, version);
     stats_add(engine->stats, STATS_puts, 1);
     stats_add(engine->stats, STATS_accepted,
               version->key.size + version->meta_bytes + version->face.size);
 }
 
-static void delete_locked(struct memory_engine *engine, struct engine_operation *operation)
+static void delete_locked(struct memory_engine *engine, struct engine_operation *operation,
+                          int64_t now_ms)
 {
     struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
     if (node != NULL) {
@@ -313,6 +329,10 @@ static void delete_locked(struct memory_engine *engine, struct engine_operation 
         return;
     operation->outcome = ENGINE_DELETED;
     operation->version = (struct engine_version){engine->epoch, ++engine->sequence};
+    history_add_locked(&engine->history, &(struct engine_change){.type = ENGINE_CHANGE_DELETE,
+                                                                 .key = operation->key,
+                                                                 .version = operation->version,
+                                                                 .modified_ms = now_ms});
     stats_add(engine->stats, STATS_deletes, 1);
     stats_add(engine->stats, STATS_accepted, operation->key.size);
 }
@@ -396,8 +416,9 @@ static enum status apply_locked(struct memory_engine *engine, struct engine_oper
         if (writes_value(&operations[i]))
             put_locked(engine, &operations[i], now_ms);
         if (operations[i].type == ENGINE_DELETE)
-            delete_locked(engine, &operations[i]);
+            delete_locked(engine, &operations[i], now_ms);
     }
+    published_raise(&engine->published, engine->sequence);
     return STATUS_OK;
 }
 
@@ -495,6 +516,7 @@ static void close_engine(struct engine *face)
 {
     struct memory_engine *engine = of_face(face);
     tdestroy(engine->tree, version_unref);
+    history_done(&engine->history);
     pthread_mutex_destroy(&engine->mutex);
     inject_close(engine->inject);
     stats_close(engine->stats);
@@ -504,7 +526,7 @@ static void close_engine(struct engine *face)
 static struct engine_limits limits_of(const struct engine_options *options)
 {
     return (struct engine_limits){
-        .capabilities = ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH,
+        .capabilities = ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH | ENGINE_CHANGES,
         .key_bytes_max = options->key_bytes_max,
         .meta_bytes_max = options->meta_bytes_max,
         .batch_operations_max = options->batch_operations_max,
@@ -525,6 +547,7 @@ static enum status open_engine(const struct engine_options *options, const char 
     engine->memory_bytes_max = options->memory_bytes_max;
     engine->epoch = random_u64() >> 16 | 1; /* 48 bits, never 0 */
     engine->time = options->time;
+    memory_feed_init(engine, options->changes_bytes_max);
     pthread_mutex_init(&engine->mutex, NULL);
     engine->stats = stats_open();
     enum status status = engine->stats == NULL ? failure_set(failure, STATUS_NO_MEMORY,
@@ -545,6 +568,8 @@ const struct engine_operations memory_engine_operations = {
     .get = get,
     .head = head,
     .scan = memory_scan,
+    .changes = memory_changes,
+    .wait = memory_wait,
     .value_open = value_open,
     .value_grow = value_grow,
     .value_close = value_close,

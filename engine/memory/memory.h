@@ -10,7 +10,9 @@
 #include <stdatomic.h>
 
 #include "../engine.h"
+#include "../published.h"
 #include "../stats.h"
+#include "history.h"
 #include "inject.h"
 
 /* One version of one key. */
@@ -34,12 +36,14 @@ struct memory_engine {
     const struct time_source *time;
     struct stats *stats;
     struct inject *inject;
-    _Atomic uint64_t charged; /* bytes of all versions, relaxed: a count, it orders nothing */
+    _Atomic uint64_t charged;   /* bytes of all versions, relaxed: a count, it orders nothing */
+    struct published published; /* raised under mutex, after a whole commit */
     pthread_mutex_t mutex;
     /* guarded by mutex */
     void *tree;
     uint64_t sequence, keys;
     uint64_t kept_bytes; /* the part of `charged` that the tree holds */
+    struct history history;
 };
 
 static inline struct memory_engine *of_face(struct engine *face)
@@ -85,5 +89,13 @@ static inline struct engine_item item_of(const struct memory_engine *engine,
 /* listing.c: as engine_scan(). */
 enum status memory_scan(struct engine *face, const struct engine_range *range, bool with_values,
                         engine_visit *visit, void *visitor, const struct engine_context *context);
+
+/* feed.c: as engine_changes() and engine_wait(). */
+void memory_feed_init(struct memory_engine *engine, uint64_t changes_bytes_max);
+enum status memory_changes(struct engine *face, uint64_t after, engine_visit_change *visit,
+                           void *visitor, struct engine_feed *out_feed,
+                           const struct engine_context *context);
+enum status memory_wait(struct engine *face, uint64_t sequence, uint64_t *out_sequence,
+                        const struct engine_context *context);
 
 #endif
