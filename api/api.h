@@ -105,6 +105,7 @@ struct api_options {
     const char *const *allowed_hosts; /* NULL-ended list, may be empty */
     bool loopback;                    /* the listener is bound to a loopback address */
     bool unix_socket;                 /* the listener is a Unix socket: Host is not checked */
+    uint32_t batch_get_keys_max;
     const struct time_source *time;
     /* Writes up to `capacity` rows, returns how many; may be NULL. Any thread may call it. */
     size_t (*figures)(void *context, struct api_figure *out_rows, size_t capacity);

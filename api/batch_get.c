@@ -8,10 +8,9 @@
 #include "request.h"
 #include "step.h"
 
-enum { KEYS_MAX = 512 };
-
 struct lookup {
     struct engine *engine;
+    uint32_t keys_max;
     struct listed *items;
     size_t count;
     uint64_t value_bytes;
@@ -52,10 +51,10 @@ static bool read_key(void *context, struct reader *reader)
     struct lookup *lookup = context;
     struct reader_text text = {{NULL, 0}, NULL};
     bool is_base64 = reader_is_at_object(reader);
-    if (lookup->count == KEYS_MAX) {
+    if (lookup->count == lookup->keys_max) {
         problem_set_detail(reader->problem, PROBLEM_BATCH_TOO_LARGE,
-                           "There are more than %d keys: ask for fewer at once.", KEYS_MAX);
-        problem_add_number(reader->problem, "limit", KEYS_MAX);
+                           "There are more than %u keys: ask for fewer at once.", lookup->keys_max);
+        problem_add_number(reader->problem, "limit", lookup->keys_max);
         return false;
     }
     bool ok = is_base64 ? reader_object(reader, read_base64, &text) : reader_text(reader, &text);
@@ -110,8 +109,10 @@ void batch_get(struct api *api, struct exchange *exchange, struct response *out_
 {
     struct api_request *request = exchange->request;
     struct reader reader;
+    uint32_t keys_max = api->options.batch_get_keys_max;
     struct lookup lookup = {.engine = api->engine,
-                            .items = calloc(KEYS_MAX, sizeof(struct listed))};
+                            .keys_max = keys_max,
+                            .items = calloc(keys_max, sizeof(struct listed))};
     bool ok = lookup.items != NULL || problem_set(&request->problem, PROBLEM_MEMORY_FULL);
     ok = ok && reader_open(&reader, body_text(&request->body), &request->problem) &&
          reader_object(&reader, read_body, &lookup) && reader_end(&reader) &&

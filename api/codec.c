@@ -138,7 +138,7 @@ char *codec_discovery(const struct discovery *discovery, size_t *out_size)
 {
     const struct engine_limits *limits = discovery->limits;
     json_t *object = json_pack(
-        "{s:s, s:s, s:s?, s:{s:s, s:s, s:o}, s:{s:I, s:I, s:I, s:I, s:I},"
+        "{s:s, s:s, s:s?, s:{s:s, s:s, s:o}, s:{s:I, s:I, s:I, s:I, s:I, s:I},"
         " s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}",
         "name", "keyrest", "version", discovery->version, "epoch", discovery->epoch, "engine",
         "scheme", limits->scheme, "durability", limits->durability, "capabilities",
@@ -146,7 +146,8 @@ char *codec_discovery(const struct discovery *discovery, size_t *out_size)
         (json_int_t)limits->key_bytes_max, "value_bytes_max", (json_int_t)limits->value_bytes_max,
         "meta_bytes_max", (json_int_t)limits->meta_bytes_max, "condition_tags_max",
         (json_int_t)discovery->condition_tags_max, "batch_operations_max",
-        (json_int_t)limits->batch_operations_max, "links", "keys", "/keys/{key}", "list", "/keys",
+        (json_int_t)limits->batch_operations_max, "batch_get_keys_max",
+        (json_int_t)discovery->batch_get_keys_max, "links", "keys", "/keys/{key}", "list", "/keys",
         "batch", "/batch", "batch_get", "/batch/get", "incr", "/incr/{key}", "openapi",
         "/openapi.yaml", "problems", "/problems/{code}", "metrics", "/metrics", "livez", "/livez",
         "readyz", "/readyz", "compactions", "/admin/compactions");

@@ -18,7 +18,7 @@ struct discovery {
     const char *version;
     const char *epoch; /* NULL while loading */
     const struct engine_limits *limits;
-    uint32_t condition_tags_max;
+    uint32_t condition_tags_max, batch_get_keys_max;
 };
 
 char *codec_discovery(const struct discovery *discovery, size_t *out_size);

@@ -19,6 +19,7 @@ void discovery_root(struct api *api, struct exchange *exchange, struct response 
         .epoch = health.epoch != 0 ? epoch : NULL,
         .limits = engine_limits(api->engine),
         .condition_tags_max = CONDITIONS_TAGS_MAX,
+        .batch_get_keys_max = api->options.batch_get_keys_max,
     };
     size_t size = 0;
     char *body = codec_discovery(&discovery, &size);

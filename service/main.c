@@ -157,6 +157,7 @@ MUST_CHECK static enum status open_engine(struct service *service, struct failur
     options.durability_interval_ms = config->durability;
     options.key_bytes_max = (uint32_t)config->key_bytes_max;
     options.meta_bytes_max = (uint32_t)config->meta_bytes_max;
+    options.batch_operations_max = (uint32_t)config->batch_operations_max;
     options.value_bytes_max = config->value_bytes_max;
     options.memory_bytes_max = config->memory_bytes_max;
     options.memtable_bytes = config->memtable_bytes;
@@ -206,6 +207,7 @@ MUST_CHECK static enum status open_api(struct service *service)
         .allowed_hosts = (const char *const *)service->config.allowed_hosts,
         .loopback = service->listener.address.loopback,
         .unix_socket = service->listener.address.unix_socket,
+        .batch_get_keys_max = (uint32_t)service->config.batch_get_keys_max,
         .time = time_source_system(),
         .figures = figures,
         .figures_context = service,

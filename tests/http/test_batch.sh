@@ -76,6 +76,20 @@ many_are_read_at_once() {
 }
 promise "many keys are read at once, in the order asked for" many_are_read_at_once
 
+limits_are_settings() {
+    server_end
+    server_start_ready --data "$work/data" --value-bytes-max 64KiB --batch-operations-max 2 --batch-get-keys-max 3
+    request GET /; expect_match limits "$(<"$work/body")" '"batch_operations_max": 2,.*"batch_get_keys_max": 3'
+    batch '{"ops":[{"op":"delete","key":"1"},{"op":"delete","key":"2"}]}'; expect_status 200
+    batch '{"ops":[{"op":"delete","key":"1"},{"op":"delete","key":"2"},{"op":"delete","key":"3"}]}'
+    expect_problem 413 batch-too-large; expect limit "$(member limit)" 2
+    request POST /batch/get --json '{"keys":["1","2","3"]}'; expect_status 200
+    request POST /batch/get --json '{"keys":["1","2","3","4"]}'; expect_problem 413 batch-too-large; expect limit "$(member limit)" 3
+    server_end
+    server_start_ready --data "$work/data" --value-bytes-max 64KiB
+}
+promise "how many operations and keys are taken at once is set" limits_are_settings
+
 # One writer puts one number under four keys, over and over; a kill at any moment leaves them alike.
 a_kill_leaves_it_whole() {
     local round number values

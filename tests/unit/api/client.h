@@ -56,6 +56,8 @@ static inline struct client client_open_with(const char *url, struct api_options
         fail_msg("%s", failure.message);
     options.time = time_source_system();
     options.version = "1.2.3";
+    if (options.batch_get_keys_max == 0)
+        options.batch_get_keys_max = 512;
     assert_int_equal(api_open(client.engine, &options, &client.api), STATUS_OK);
     return client;
 }
