@@ -108,8 +108,8 @@ struct engine_range {
 
 /*
  * Told of one key: OK and its item, or CORRUPT and a zero item. Both are borrowed for the call, unless
- * the visitor takes the item over and leaves zeros. False: that was enough. It may take its time, and
- * may call the engine.
+ * the visitor takes the item over and leaves zeros. False: that was enough. It may call the engine,
+ * but must be quick: memory that writers may wait for is not freed meanwhile.
  */
 typedef bool engine_visit(void *visitor, struct bytes key, enum status status,
                           struct engine_item *item);
@@ -248,9 +248,10 @@ struct engine_operation {
  *
  * OK: applied; every put's value now belongs to the engine. CONFLICT: a condition failed, nothing
  * applied. NOT_A_NUMBER: all hold, but an addition's value is no number or would leave 64 bits;
- * nothing applied. CORRUPT: what had to be read is damaged; nothing applied. BUSY: no room, or not begun, before the deadline; nothing applied. CANCELLED: the same,
- * since the caller gave up. NO_SPACE, NO_MEMORY, READ_ONLY, UNAVAILABLE: nothing applied.
- * UNKNOWN: perhaps applied. On all but OK the values remain the caller's.
+ * nothing applied. CORRUPT: what had to be read is damaged; nothing applied. BUSY: no room, or not
+ * begun, before the deadline; nothing applied. CANCELLED: the same, since the caller gave up.
+ * NO_SPACE, NO_MEMORY, READ_ONLY, UNAVAILABLE: nothing applied. UNKNOWN: perhaps applied. On all but
+ * OK the values remain the caller's.
  */
 MUST_CHECK enum status engine_commit(struct engine *engine, struct engine_operation *operations,
                                      uint32_t count, const struct engine_context *context);

@@ -200,8 +200,8 @@ enum status replay_run(struct replay *replay)
     const struct manifest *manifest = replay->manifest;
     replay->last_sequence = manifest->flushed_sequence;
     replay->durable_sequence = manifest->durable_sequence;
-    if (replay->durable_sequence <
-        manifest->flushed_sequence) /* what tables hold is durable, too */
+    /* What tables hold is durable, too. */
+    if (replay->durable_sequence < manifest->flushed_sequence)
         replay->durable_sequence = manifest->flushed_sequence;
     enum status status = STATUS_OK;
     bool first = true;

@@ -4,9 +4,9 @@
  * entries' places name. Commit and recovery apply records here; dump and compaction move places;
  * readers find versions without waiting.
  *
- * Threads: store_get, store_get_short, store_touch: any. store_current, store_apply, store_freeze_if_full: the commit
- * leader, or recovery before there is one. store_load, store_join_tables,
- * store_leave_tables: dump, compaction, recovery.
+ * Threads: store_get, store_get_short, store_touch: any. store_current, store_apply,
+ * store_freeze_if_full: the commit leader, or recovery before there is one. store_load,
+ * store_join_tables, store_leave_tables: dump, compaction, recovery.
  */
 #ifndef KEYREST_ENGINE_LOCAL_STORE_H
 #define KEYREST_ENGINE_LOCAL_STORE_H
