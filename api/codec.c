@@ -5,6 +5,7 @@
  */
 #include "codec.h"
 
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -289,10 +290,19 @@ char *codec_list_end(uint64_t count, size_t *out_size)
                      JSON_COMPACT, out_size);
 }
 
-char *codec_deleted(uint64_t deleted, const char *next, size_t *out_size)
+size_t codec_deleted_room(const char *next)
 {
-    return write_out(json_pack("{s:I, s:s*}", "deleted", (json_int_t)deleted, "next", next), true,
-                     JSON_COMPACT, out_size);
+    return 64 + (next != NULL ? strlen(next) : 0);
+}
+
+size_t codec_deleted(uint64_t deleted, const char *next, char *room)
+{
+    size_t capacity = codec_deleted_room(next);
+    int size = next == NULL
+                   ? snprintf(room, capacity, "{\"deleted\":%" PRIu64 "}\n", deleted)
+                   : snprintf(room, capacity, "{\"deleted\":%" PRIu64 ",\"next\":\"%s\"}\n", deleted,
+                              next);
+    return (size_t)size;
 }
 
 static bool append_prefix(json_t *prefixes, struct bytes prefix)

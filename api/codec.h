@@ -52,8 +52,9 @@ char *codec_listed(const struct listed *listed, uint32_t fields, size_t *out_siz
 char *codec_prefix(struct bytes prefix, size_t *out_size);
 char *codec_list_end(uint64_t count, size_t *out_size);
 
-/* {"deleted": N, "next": "..."}; `next` NULL: the end. */
-char *codec_deleted(uint64_t deleted, const char *next, size_t *out_size);
+/* {"deleted": N, "next": "..."}; `next` NULL: the end. Into room that was made before the deletion. */
+size_t codec_deleted_room(const char *next);
+size_t codec_deleted(uint64_t deleted, const char *next, char *room);
 
 /* {"compactions": [...]}, in the order given. */
 char *codec_compactions(const struct engine_compaction *rows, size_t count, size_t *out_size);

@@ -195,33 +195,25 @@ void keys_list(struct api *api, struct exchange *exchange, struct response *out_
 
 /* ---- deleting ---- */
 
-/* Commits one batch of the listed keys. Those that are gone by now are not counted. */
-static enum status delete_some(struct api *api, struct exchange *exchange,
-                               const struct listed *items, size_t count, uint64_t *deleted)
-{
-    const struct engine_context context = {exchange->deadline_ns, exchange->cancel};
-    AUTO_FREE struct engine_operation *operations = calloc(count, sizeof *operations);
-    if (operations == NULL)
-        return STATUS_NO_MEMORY;
-    for (size_t i = 0; i < count; i++)
-        operations[i] = (struct engine_operation){.type = ENGINE_DELETE, .key = items[i].key};
-    enum status status = engine_commit(api->engine, operations, (uint32_t)count, &context);
-    for (size_t i = 0; i < count && status == STATUS_OK; i++)
-        *deleted += operations[i].outcome == ENGINE_DELETED;
-    return status;
-}
-
+/* All in one commit, or none. Those that are gone by now are not counted. */
 static enum status delete_listed(struct api *api, struct exchange *exchange,
                                  const struct listing *listing, uint64_t *out_deleted)
 {
-    size_t most = engine_limits(api->engine)->batch_operations_max, done = 0;
-    enum status status = STATUS_OK;
+    const struct engine_context context = {exchange->deadline_ns, exchange->cancel};
+    AUTO_FREE struct engine_operation *operations =
+        calloc(listing->item_count + 1, sizeof *operations);
     *out_deleted = 0;
-    while (done < listing->item_count && status == STATUS_OK) {
-        size_t count = listing->item_count - done < most ? listing->item_count - done : most;
-        status = delete_some(api, exchange, &listing->items[done], count, out_deleted);
-        done += count;
-    }
+    if (operations == NULL)
+        return STATUS_NO_MEMORY;
+    if (listing->item_count == 0)
+        return STATUS_OK;
+    for (size_t i = 0; i < listing->item_count; i++)
+        operations[i] =
+            (struct engine_operation){.type = ENGINE_DELETE, .key = listing->items[i].key};
+    enum status status =
+        engine_commit(api->engine, operations, (uint32_t)listing->item_count, &context);
+    for (size_t i = 0; i < listing->item_count && status == STATUS_OK; i++)
+        *out_deleted += operations[i].outcome == ENGINE_DELETED;
     return status;
 }
 
@@ -232,30 +224,38 @@ static bool accept_prefix(const struct listing *listing, struct problem *problem
                               "Name a prefix that is not empty: all keys at once are not deleted.");
 }
 
-static void answer_deleted(struct api *api, const struct listing *listing, uint64_t deleted,
-                           struct response *response)
+/* Once they are deleted no lack of memory may say that they were not: the answer's room comes first. */
+static enum status delete_and_answer(struct api *api, struct exchange *exchange,
+                                     const struct listing *listing, struct response *response)
 {
-    size_t size = 0;
+    uint64_t deleted;
     AUTO_FREE char *next = listing->more ? next_cursor(api, listing) : NULL;
-    char *body = next == NULL && listing->more ? NULL : codec_deleted(deleted, next, &size);
-    reply_owned(response, 200, "application/json", body, size);
+    AUTO_FREE char *body = malloc(codec_deleted_room(next));
+    if ((next == NULL && listing->more) || body == NULL || !reply_reserve(response, 0))
+        return STATUS_NO_MEMORY;
+    enum status status = delete_listed(api, exchange, listing, &deleted);
+    if (status == STATUS_OK) {
+        size_t size = codec_deleted(deleted, next, body);
+        reply_owned(response, 200, "application/json", TAKE(body), size);
+    }
+    return status;
 }
 
 void keys_delete(struct api *api, struct exchange *exchange, struct response *out_response)
 {
     struct api_request *request = exchange->request;
+    uint32_t most = engine_limits(api->engine)->batch_operations_max;
     struct listing listing;
-    uint64_t deleted = 0;
     bool accepted =
         listing_open(api, request, &listing) && accept_prefix(&listing, &request->problem);
     listing.query.delimiter.size = 0; /* of a cursor that a listing gave */
+    if (listing.query.limit > most)
+        listing.query.limit = most; /* one commit */
     if (accepted) {
         enum status status = fill(api, exchange, &listing);
         if (status == STATUS_OK)
-            status = delete_listed(api, exchange, &listing, &deleted);
-        if (status == STATUS_OK)
-            answer_deleted(api, &listing, deleted, out_response);
-        else
+            status = delete_and_answer(api, exchange, &listing, out_response);
+        if (status != STATUS_OK)
             refuse(api, request, status);
     }
     listing_close(&listing);

@@ -169,6 +169,8 @@ static void a_write_is_applied_if_and_only_if_the_answer_says_so(void **state)
                 .piece_bytes = 16000, .chunked = true);
     WITH_KEY(204, .method = "DELETE", .target = "/keys/k");
     WITHOUT_KEY(404, .method = "DELETE", .target = "/keys/k");
+    WITH_KEY(200, .method = "DELETE", .target = "/keys?prefix=k");
+    WITHOUT_KEY(200, .method = "DELETE", .target = "/keys?prefix=k");
 }
 
 static void a_count_is_counted_if_and_only_if_the_answer_says_so(void **state)
