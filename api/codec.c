@@ -7,15 +7,14 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base64.h"
 #include "meta.h"
 #include "query.h"
 #include "target.h"
+#include "timestamp.h"
 
 static char *dump(const json_t *object, size_t flags, size_t *out_size)
 {
@@ -157,20 +156,7 @@ char *codec_discovery(const struct discovery *discovery, size_t *out_size)
 
 /* ---- compactions ---- */
 
-enum {
-    TIME_BYTES = 32,
-    SECONDS_DIGITS = 12, /* a double's noise begins behind them */
-};
-
-/* RFC 3339, UTC, with milliseconds. */
-static void write_time(int64_t ms, char out_text[static TIME_BYTES])
-{
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t size = strftime(out_text, TIME_BYTES, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(out_text + size, TIME_BYTES - size, ".%03uZ", (unsigned)(ms % 1000));
-}
+enum { SECONDS_DIGITS = 12 }; /* a double's noise begins behind them */
 
 static const char *state_text(enum engine_compaction_state state)
 {
@@ -185,9 +171,9 @@ static const char *state_text(enum engine_compaction_state state)
 
 static json_t *compaction(const struct engine_compaction *row)
 {
-    char started[TIME_BYTES];
+    char started[TIMESTAMP_BYTES];
     bool failed = row->state == ENGINE_COMPACTION_FAILED;
-    write_time(row->started_ms, started);
+    timestamp_write(row->started_ms, started);
     return json_pack("{s:I, s:s, s:s*, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "id",
                      (json_int_t)row->id, "state", state_text(row->state), "reason",
                      failed ? status_text(row->failure) : NULL, "started", started, "seconds",
@@ -231,10 +217,10 @@ static bool set_href(json_t *object, struct bytes key)
 
 static bool set_time(json_t *object, const char *name, int64_t ms)
 {
-    char text[TIME_BYTES];
+    char text[TIMESTAMP_BYTES];
     if (ms == 0)
         return set(object, name, json_null());
-    write_time(ms, text);
+    timestamp_write(ms, text);
     return set_text(object, name, text);
 }
 

@@ -24,7 +24,7 @@ static void answer_number(struct response *response, const struct engine_operati
                           char *text)
 {
     reply_owned(response, 200, "text/plain", text, number_write(operation->number, text));
-    reply_etag(response, operation->version);
+    reply_version(response, operation->version, operation->expires_ms);
 }
 
 void incr_post(struct api *api, struct exchange *exchange, struct response *out_response)

@@ -2,6 +2,7 @@
 /* /keys/{key}: one value as a resource (RFC 9110 section 9.3). */
 #include <string.h>
 
+#include "current.h"
 #include "handlers.h"
 #include "meta.h"
 #include "reply.h"
@@ -45,7 +46,7 @@ static void take_value(struct response *response, struct engine_item *item)
 static void answer_value(struct response *response, struct engine_item *item)
 {
     response->status = 200;
-    reply_etag(response, item->version);
+    reply_version(response, item->version, item->expires_ms);
     reply_header(response, "Cache-Control", "no-cache"); /* keep, but ask each time */
     add_kept_headers(response, item->meta);
     take_value(response, item);
@@ -55,7 +56,7 @@ static void answer_value(struct response *response, struct engine_item *item)
 static void answer_not_modified(struct response *response, struct engine_item *item)
 {
     response->status = 304;
-    reply_etag(response, item->version);
+    reply_version(response, item->version, item->expires_ms);
     reply_header(response, "Cache-Control", "no-cache");
     response->body_kind = RESPONSE_OMITTED;
     response->body_bytes = item->value.size;
@@ -149,6 +150,23 @@ static bool accept_length(const struct api *api, struct api_request *request)
     return false;
 }
 
+/* `return=previous`, or nothing. */
+static bool read_return(struct api_request *request)
+{
+    const struct parameter *found = parameters_find(&request->parameters, "return");
+    request->returns_previous = found != NULL;
+    return found == NULL || bytes_equal(found->value, bytes_of("previous")) ||
+           problem_set_detail(&request->problem, PROBLEM_BAD_PARAMETER,
+                              "return is previous: leave it out for an answer without a value.");
+}
+
+static bool read_parameters(const struct api *api, struct api_request *request)
+{
+    const struct time_source *time = api->options.time;
+    return read_return(request) && expiry_read(&request->parameters, time->wall_ms(time),
+                                               &request->expiry, &request->problem);
+}
+
 bool key_put_begin(struct api *api, struct exchange *exchange)
 {
     struct api_request *request = exchange->request;
@@ -157,7 +175,8 @@ bool key_put_begin(struct api *api, struct exchange *exchange)
     size_t meta_bytes = 0;
     if (request->headers.counts[HEADER_CONTENT_RANGE] > 0)
         return problem_set(&request->problem, PROBLEM_CONTENT_RANGE_REFUSED);
-    if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem) ||
+    if (!read_parameters(api, request) ||
+        !conditions_read(exchange, &request->headers, &request->conditions, &request->problem) ||
         !meta_encode(exchange, &request->headers, meta_bytes_max, &meta, &meta_bytes,
                      &request->problem) ||
         !accept_length(api, request) || !accept_conditions(api, exchange))
@@ -173,30 +192,80 @@ static size_t location_bytes(struct bytes key)
     return sizeof KEY_PATH + 3 * key.size;
 }
 
+/* A write on its way, for what is made of the version that it replaces. */
+struct write {
+    struct api *api;
+    struct exchange *exchange;
+    struct response *response;
+};
+
 /*
- * One operation on the request's key, judged and applied by the engine. False: refused. Once it is
- * applied no lack of memory may say that it was not: the answer's room comes first.
+ * Once it is applied no lack of memory may say that it was not: the answer's room comes first, that
+ * of the headers kept with what is replaced, too.
+ */
+static enum status prepare(void *context, const struct engine_item *replaced,
+                           struct engine_operation *operation)
+{
+    const struct write *write = context;
+    const struct api_request *request = write->exchange->request;
+    const struct time_source *time = write->api->options.time;
+    operation->expires_ms = expiry_ms(&request->expiry, time->wall_ms(time), replaced->expires_ms);
+    return reply_reserve(write->response, location_bytes(request->key) + replaced->meta.size)
+               ? STATUS_OK
+               : STATUS_NO_MEMORY;
+}
+
+static enum status apply(struct write *write, struct engine_operation *operation,
+                         struct engine_item *out_replaced)
+{
+    struct exchange *exchange = write->exchange;
+    const struct api_request *request = exchange->request;
+    struct engine_context context = {exchange->deadline_ns, exchange->cancel};
+    *out_replaced = (struct engine_item){0};
+    if (request->returns_previous || request->expiry.kind == EXPIRY_KEPT)
+        return current_commit(write->api, exchange, request->returns_previous, prepare, write,
+                              operation, out_replaced);
+    enum status status = prepare(write, out_replaced, operation);
+    operation->conditions = request->conditions.items;
+    operation->condition_count = request->conditions.count;
+    return status == STATUS_OK ? engine_commit(write->api->engine, operation, 1, &context) : status;
+}
+
+/*
+ * One operation on the request's key, judged and applied by the engine. False: refused. `out_replaced`
+ * is what was there, as far as the answer needs it.
  */
 static bool commit(struct api *api, struct exchange *exchange, enum engine_operation_type type,
-                   struct engine_operation *out_operation, struct response *response)
+                   struct engine_operation *out_operation, struct engine_item *out_replaced,
+                   struct response *response)
 {
     struct api_request *request = exchange->request;
-    if (!reply_reserve(response, location_bytes(request->key)))
-        return request_fail(api, request, STATUS_NO_MEMORY);
-    struct engine_context context = {exchange->deadline_ns, exchange->cancel};
+    struct write write = {api, exchange, response};
     *out_operation = (struct engine_operation){
         .type = type,
         .key = request->key,
-        .conditions = request->conditions.items,
-        .condition_count = request->conditions.count,
         .value = request->body.value,
     };
-    enum status status = engine_commit(api->engine, out_operation, 1, &context);
+    enum status status = apply(&write, out_operation, out_replaced);
     if (status == STATUS_OK)
         return true;
     if (status == STATUS_CONFLICT)
         return request_fail_condition(request, out_operation->version);
     return request_fail(api, request, status);
+}
+
+/* What was there becomes the answer, or is released when nobody asked for it. */
+static void answer_replaced(const struct api_request *request, struct response *response,
+                            struct engine_item *replaced)
+{
+    if (!request->returns_previous || replaced->version.sequence == 0) {
+        engine_item_done(replaced);
+        return;
+    }
+    response->status = 200;
+    reply_tag(response, "Keyrest-Previous-ETag", replaced->version);
+    add_kept_headers(response, replaced->meta);
+    take_value(response, replaced);
 }
 
 static void add_location(struct response *response, struct bytes key)
@@ -212,7 +281,8 @@ void key_put(struct api *api, struct exchange *exchange, struct response *out_re
 {
     struct api_request *request = exchange->request;
     struct engine_operation operation;
-    if (!commit(api, exchange, ENGINE_PUT, &operation, out_response))
+    struct engine_item replaced;
+    if (!commit(api, exchange, ENGINE_PUT, &operation, &replaced, out_response))
         return;
     request->body.value = NULL; /* the engine's now */
     out_response->status = 204;
@@ -220,7 +290,8 @@ void key_put(struct api *api, struct exchange *exchange, struct response *out_re
         out_response->status = 201;
         add_location(out_response, request->key);
     }
-    reply_etag(out_response, operation.version);
+    reply_version(out_response, operation.version, operation.expires_ms);
+    answer_replaced(request, out_response, &replaced);
 }
 
 /* An absent key is 404 whatever the conditions say: RFC 9110 section 13.2.1. */
@@ -228,14 +299,18 @@ void key_delete(struct api *api, struct exchange *exchange, struct response *out
 {
     struct api_request *request = exchange->request;
     struct engine_operation operation;
-    if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+    struct engine_item replaced;
+    if (!read_return(request) ||
+        !conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
         return;
-    bool done = commit(api, exchange, ENGINE_DELETE, &operation, out_response);
+    bool done = commit(api, exchange, ENGINE_DELETE, &operation, &replaced, out_response);
     bool absent = done ? operation.outcome == ENGINE_ABSENT
                        : request->problem.code == PROBLEM_PRECONDITION_FAILED &&
                              operation.version.sequence == 0;
-    if (absent)
+    if (absent) {
         problem_set(&request->problem, PROBLEM_KEY_NOT_FOUND);
-    else if (done)
+    } else if (done) {
         out_response->status = 204;
+        answer_replaced(request, out_response, &replaced);
+    }
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "timestamp.h"
 
 enum { TEXTS_BYTES = 1000 }; /* a usual response's header texts in one allocation */
 
@@ -90,11 +91,20 @@ void reply_header_copy(struct response *response, const char *name, struct bytes
     room[value.size] = '\0';
 }
 
-void reply_etag(struct response *response, struct engine_version version)
+void reply_tag(struct response *response, const char *name, struct engine_version version)
 {
-    char *room = reply_header_room(response, "ETag", ETAG_BYTES);
+    char *room = reply_header_room(response, name, ETAG_BYTES);
     if (room != NULL)
         etag_write(version, room);
+}
+
+void reply_version(struct response *response, struct engine_version version, int64_t expires_ms)
+{
+    reply_tag(response, "ETag", version);
+    char *room =
+        expires_ms != 0 ? reply_header_room(response, "Keyrest-Expires", TIMESTAMP_BYTES) : NULL;
+    if (room != NULL)
+        timestamp_write(expires_ms, room);
 }
 
 /* ---- bodies ---- */

@@ -23,7 +23,10 @@ void reply_header(struct response *response, const char *name, const char *value
 void reply_header_copy(struct response *response, const char *name, struct bytes value);
 /* A header whose value of at most `bytes` with its NUL the caller writes; NULL: no memory. */
 char *reply_header_room(struct response *response, const char *name, size_t bytes);
-void reply_etag(struct response *response, struct engine_version version);
+/* A version as an entity tag under `name`. */
+void reply_tag(struct response *response, const char *name, struct engine_version version);
+/* ETag, and Keyrest-Expires unless `expires_ms` is 0. */
+void reply_version(struct response *response, struct engine_version version, int64_t expires_ms);
 
 /* A body that lives for ever. */
 void reply_static(struct response *response, unsigned status, const char *content_type,

@@ -12,6 +12,7 @@
 #include "api.h"
 #include "body.h"
 #include "conditions.h"
+#include "expiry.h"
 #include "framing.h"
 #include "headers.h"
 #include "metrics.h"
@@ -41,6 +42,8 @@ struct api_request {
     struct bytes key;
     struct parameters parameters;
     struct conditions conditions;
+    struct expiry expiry;  /* put */
+    bool returns_previous; /* put, delete: the answer is the value that was there */
     struct body body;
     struct problem problem;  /* set: this is the answer */
     unsigned char decoded[]; /* key and parameters */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base64.h"
-#include "duration.h"
+#include "expiry.h"
 #include "meta.h"
 #include "target.h"
 
@@ -129,12 +129,12 @@ static bool read_condition(struct reader *reader, const struct members *members,
 static bool read_ttl(struct reader *reader, const struct members *members, int64_t now_ms,
                      struct step *step)
 {
-    int64_t ttl_ms;
+    struct expiry expiry;
     if (!members->present[MEMBER_TTL])
         return true;
-    if (!duration_read(members->texts[MEMBER_TTL].bytes, &ttl_ms))
+    if (!expiry_read_after(members->texts[MEMBER_TTL].bytes, now_ms, &expiry))
         return reader_refuse(reader, "ttl", "it must be " DURATION_SHAPE ".");
-    step->expires_ms = now_ms + ttl_ms;
+    step->expires_ms = expiry_ms(&expiry, now_ms, 0);
     return true;
 }
 

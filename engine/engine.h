@@ -231,7 +231,7 @@ struct engine_operation {
     struct bytes key;
     const struct engine_condition *conditions; /* all must hold, judged in this order */
     uint32_t condition_count;
-    int64_t expires_ms;         /* put: 0 = never */
+    int64_t expires_ms;         /* put: 0 = never; add: set on OK */
     int64_t by;                 /* add */
     struct engine_value *value; /* put: made for this key; NULL after a commit that answered OK */
     /* set by the commit on OK, CONFLICT and NOT_A_NUMBER */

@@ -119,10 +119,11 @@ static bool conditions_hold(const struct engine_operation *operation, struct eng
     return true;
 }
 
-/* Sets the new number of an addition. False: there is none. */
+/* Sets what an addition makes of what is there. False: it is no number. */
 static bool add(struct engine_operation *operation, const struct group_write *write)
 {
     int64_t number = 0;
+    operation->expires_ms = write->base.expires_ms;
     bool is_number = !write->current.present || number_read(write->base.value, &number);
     return is_number && !__builtin_add_overflow(number, operation->by, &operation->number);
 }

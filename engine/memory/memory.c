@@ -357,7 +357,7 @@ static enum status make_sum_locked(struct memory_engine *engine, struct engine_o
         return STATUS_NO_MEMORY;
     memcpy(sum->face.data, text, size);
     sum->face.size = size;
-    sum->expires_ms = base != NULL ? base->expires_ms : 0;
+    operation->expires_ms = sum->expires_ms = base != NULL ? base->expires_ms : 0;
     operation->value = &sum->face;
     return STATUS_OK;
 }

@@ -2,12 +2,13 @@
 /* Many clients at one key over HTTP: conditions are decided once, at the commit. */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 #include "../lib/child.h"
 #include "../lib/test.h"
 #include "../lib/wire.h"
 
-enum { WRITERS = 64, ROUNDS = 5, INCREMENTS = 10 };
+enum { WRITERS = 64, ROUNDS = 5, INCREMENTS = 10, SWAPPERS = 16, SWAPS = 12 };
 
 static struct child server;
 static pthread_barrier_t line;
@@ -146,6 +147,67 @@ static void no_increment_of_a_shared_counter_is_lost(void **state)
     free(body);
 }
 
+/* Puts numbers of its own, and counts at each number how often it was given back. */
+struct swapper {
+    pthread_t thread;
+    int first;
+    unsigned failed;
+    atomic_int *given_back;
+};
+
+static void note(struct swapper *swapper, const struct wire_response *response)
+{
+    char *end;
+    long number = strtol(response->body, &end, 10);
+    if (response->status != 200 || *end != '\0' || number < 0 || number > SWAPPERS * SWAPS)
+        swapper->failed++;
+    else
+        atomic_fetch_add(&swapper->given_back[number], 1);
+}
+
+static void *swap_often(void *context)
+{
+    struct swapper *swapper = context;
+    struct wire *wire = wire_make(server.port);
+    for (int i = 0; i < SWAPS; i++) {
+        struct wire_response response;
+        char number[16];
+        snprintf(number, sizeof number, "%d", swapper->first + i);
+        if (wire == NULL || !wire_request(wire, "PUT", "/keys/swap?return=previous", "", number,
+                                          strlen(number), &response)) {
+            swapper->failed++;
+            continue;
+        }
+        note(swapper, &response);
+        wire_response_done(&response);
+    }
+    wire_free(wire);
+    return NULL;
+}
+
+static void each_value_is_given_back_exactly_once(void **state)
+{
+    (void)state;
+    struct swapper swappers[SWAPPERS];
+    atomic_int given_back[SWAPPERS * SWAPS + 1] = {0};
+    char *body = NULL;
+    assert_int_equal(wire_ask(server.port, "PUT", "/keys/swap", "", "0", 1, NULL), 201);
+    for (int i = 0; i < SWAPPERS; i++) {
+        swappers[i] = (struct swapper){.first = 1 + i * SWAPS, .given_back = given_back};
+        assert_int_equal(pthread_create(&swappers[i].thread, NULL, swap_often, &swappers[i]), 0);
+    }
+    for (int i = 0; i < SWAPPERS; i++) {
+        pthread_join(swappers[i].thread, NULL);
+        assert_int_equal(swappers[i].failed, 0);
+    }
+    assert_int_equal(
+        wire_ask(server.port, "DELETE", "/keys/swap?return=previous", "", NULL, 0, &body), 200);
+    atomic_fetch_add(&given_back[atoi(body)], 1);
+    free(body);
+    for (size_t i = 0; i < COUNT_OF(given_back); i++)
+        assert_int_equal(given_back[i], 1);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest promises[] = {
@@ -154,6 +216,8 @@ int main(int argc, char **argv)
         TEST("of 64 racing writers with one ETag exactly one replaces",
              of_64_with_one_etag_one_replaces),
         TEST("no increment of a shared counter is lost", no_increment_of_a_shared_counter_is_lost),
+        TEST("of many that swap one value each is given back exactly once",
+             each_value_is_given_back_exactly_once),
     };
     char *directory = test_directory_make();
     child_start(&server, directory, NULL);

@@ -25,7 +25,8 @@ struct request {
     struct bytes body;
     size_t piece_bytes; /* of api_body's pieces; 0: the whole body at once */
     bool chunked, bare, http_1_0, target_has_nul, head_is_ambiguous;
-    bool gone; /* the client goes away once the body is there */
+    bool gone;            /* the client goes away once the body is there */
+    uint64_t deadline_ns; /* 0: none */
 };
 
 struct answer {
@@ -54,7 +55,8 @@ static inline struct client client_open_with(const char *url, struct api_options
     limits.url = url;
     if (engine_open(&limits, &client.engine, &failure) != STATUS_OK)
         fail_msg("%s", failure.message);
-    options.time = time_source_system();
+    if (options.time == NULL)
+        options.time = time_source_system();
     options.version = "1.2.3";
     if (options.batch_get_keys_max == 0)
         options.batch_get_keys_max = 512;
@@ -180,7 +182,7 @@ static inline struct answer send_request(struct client *client, const struct req
         .http_1_1 = !request->http_1_0,
         .headers = outgoing.fields,
         .header_count = outgoing.count,
-        .deadline_ns = UINT64_MAX,
+        .deadline_ns = request->deadline_ns != 0 ? request->deadline_ns : UINT64_MAX,
         .cancel = &client->cancel,
         .draining = client->draining,
     };

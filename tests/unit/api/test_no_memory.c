@@ -167,6 +167,10 @@ static void a_write_is_applied_if_and_only_if_the_answer_says_so(void **state)
     WITHOUT_KEY(201, .method = "PUT", .target = "/keys/k", .body = bytes_of("new"));
     WITHOUT_KEY(201, .method = "PUT", .target = "/keys/k", .body = bytes_of(large_value),
                 .piece_bytes = 16000, .chunked = true);
+    WITH_KEY(204, .method = "PUT", .target = "/keys/k?ttl=keep", .body = bytes_of("new"));
+    WITH_KEY(200, .method = "PUT", .target = "/keys/k?return=previous&ttl=1h",
+             .body = bytes_of("new"));
+    WITH_KEY(200, .method = "DELETE", .target = "/keys/k?return=previous");
     WITH_KEY(204, .method = "DELETE", .target = "/keys/k");
     WITHOUT_KEY(404, .method = "DELETE", .target = "/keys/k");
     WITH_KEY(200, .method = "DELETE", .target = "/keys?prefix=k");
