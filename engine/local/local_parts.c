@@ -393,9 +393,9 @@ static unsigned processors(void)
 
 static void set_recovery(struct local *local)
 {
-    uint64_t smallest = segment_bytes_min(&local->options);
-    if (local->options.journal_segment_bytes < smallest)
-        local->options.journal_segment_bytes = smallest;
+    uint64_t smallest = format_align(segment_bytes_min(&local->options), FORMAT_BLOCK_BYTES);
+    uint64_t asked = format_align(local->options.journal_segment_bytes, FORMAT_BLOCK_BYTES);
+    local->options.journal_segment_bytes = asked < smallest ? smallest : asked;
     local->recovery = (struct recovery){
         .disk = local->disk,
         .manifest = &local->manifest,
