@@ -296,9 +296,11 @@ static enum status begin_journal(struct local *local)
     ballast_init(&ballast, local->disk, local->options.ballast_bytes, local->options.reserve_bytes);
     if (ballast_release(&ballast))
         status = try_journal(local);
-    if (status != STATUS_NO_SPACE || !local->threaded)
+    if (status != STATUS_NO_SPACE)
         return status;
     serve_reads(local);
+    if (!local->threaded) /* it cannot wait */
+        return status;
     while (status == STATUS_NO_SPACE && pause_before_retry(local))
         status = try_journal(local);
     return status == STATUS_NO_SPACE ? STATUS_CANCELLED : status;
