@@ -202,7 +202,6 @@ struct crash_disk *crash_disk_open(void)
     struct crash_disk *crash = calloc(1, sizeof *crash);
     if (crash == NULL)
         abort();
-    crash->free_bytes = UINT64_C(1) << 40;
     return crash;
 }
 
@@ -232,7 +231,7 @@ void crash_disk_kill(struct crash_disk *crash)
 struct crash_disk *crash_disk_fork(const struct crash_disk *crash)
 {
     struct crash_disk *copy = crash_disk_open();
-    copy->free_bytes = crash->free_bytes;
+    copy->limit_bytes = crash->limit_bytes;
     copy->cache = crash_names_copy(&crash->cache);
     copy->durable = crash_names_copy(&crash->durable);
     for (size_t i = 0; i < crash->file_count; i++) {
@@ -286,7 +285,27 @@ bool crash_disk_failed(const struct crash_disk *crash)
     return crash->failed;
 }
 
-void crash_disk_set_free(struct crash_disk *crash, uint64_t bytes)
+struct crash_last crash_disk_last(const struct crash_disk *crash)
 {
-    crash->free_bytes = bytes;
+    return crash->last;
+}
+
+/* ---- room ---- */
+
+void crash_disk_limit(struct crash_disk *crash, uint64_t bytes)
+{
+    crash->limit_bytes = bytes;
+}
+
+bool crash_disk_is_limited(const struct crash_disk *crash)
+{
+    return crash->limit_bytes != CRASH_NO_LIMIT;
+}
+
+uint64_t crash_disk_used(const struct crash_disk *crash)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < crash->cache.count; i++)
+        bytes += crash->files[crash->cache.rows[i].file].cache.bytes;
+    return bytes;
 }

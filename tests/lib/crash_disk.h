@@ -7,7 +7,8 @@
  * Model. A write, a truncation, a create, a rename and a remove are pending until file_sync, or
  * sync_directory for names, returns OK. Pending changes reach the disk in any order and number, a
  * write in sectors of 512 bytes. A failed sync leaves its changes for ever pending and clean in the
- * cache: later syncs succeed and do not write them, as Linux does.
+ * cache: later syncs succeed and do not write them, as Linux does. A sector that is written again
+ * as it is durable already is not in danger.
  *
  * Threads: one.
  */
@@ -62,6 +63,15 @@ enum crash_operation {
     CRASH_READ = 1 << 7,
 };
 
+/* The last operation that changed something, or failed to. */
+struct crash_last {
+    enum crash_operation operation;
+    char name[64];
+    char to[64]; /* rename */
+};
+
+struct crash_last crash_disk_last(const struct crash_disk *crash);
+
 /* `after` is called behind each operation that changed something, whether it succeeded or not. */
 void crash_disk_watch(struct crash_disk *crash, void (*after)(void *context), void *context);
 
@@ -77,7 +87,13 @@ void crash_disk_fail(struct crash_disk *crash, struct crash_fault fault);
 /* Whether the fault has struck. */
 bool crash_disk_failed(const struct crash_disk *crash);
 
-/* What disk_free_bytes() says; 1 TiB at first. */
-void crash_disk_set_free(struct crash_disk *crash, uint64_t bytes);
+/* ---- room ---- */
+
+enum { CRASH_NO_LIMIT = 0 };
+
+/* What files that have names may take together. What would take more is refused with NO_SPACE. */
+void crash_disk_limit(struct crash_disk *crash, uint64_t bytes);
+bool crash_disk_is_limited(const struct crash_disk *crash);
+uint64_t crash_disk_used(const struct crash_disk *crash);
 
 #endif

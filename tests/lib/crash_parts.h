@@ -42,11 +42,12 @@ struct crash_disk {
     struct names cache, durable;
     struct change *changes;
     size_t change_count;
-    uint64_t free_bytes;
-    unsigned generation; /* of processes: what an older one attached is dead */
+    uint64_t limit_bytes; /* 0: none */
+    unsigned generation;  /* of processes: what an older one attached is dead */
     bool locked;
     void (*after)(void *context);
     void *after_context;
+    struct crash_last last;
     struct crash_fault fault;
     uint64_t fault_seen;
     bool failed;

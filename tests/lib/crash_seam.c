@@ -22,6 +22,12 @@ static struct attached *attached_of(struct disk *disk)
     return (struct attached *)disk;
 }
 
+static struct file *cached_file(const struct disk_file *file)
+{
+    const struct attached_file *attached = (const struct attached_file *)file;
+    return &attached_of(file->disk)->crash->files[attached->file];
+}
+
 static bool is_dead(const struct attached *attached)
 {
     return attached->generation != attached->crash->generation;
@@ -33,6 +39,10 @@ static enum status refuse(struct disk *disk, enum crash_operation operation, con
     struct crash_disk *crash = attached_of(disk)->crash;
     if (is_dead(attached_of(disk)))
         return STATUS_IO;
+    if (operation != CRASH_READ) {
+        crash->last = (struct crash_last){.operation = operation};
+        snprintf(crash->last.name, sizeof crash->last.name, "%s", name);
+    }
     if ((crash->fault.operations & operation) == 0)
         return STATUS_OK;
     crash->fault_seen++;
@@ -46,18 +56,28 @@ static enum status refuse(struct disk *disk, enum crash_operation operation, con
     return crash->fault.status;
 }
 
+static uint64_t free_bytes(const struct crash_disk *crash)
+{
+    uint64_t limit = crash_disk_is_limited(crash) ? crash->limit_bytes : UINT64_C(1) << 40;
+    uint64_t used = crash_disk_used(crash);
+    return used < limit ? limit - used : 0;
+}
+
+/* The same for a call that makes a file larger. */
+static enum status refuse_growth(struct disk_file *file, uint64_t bytes)
+{
+    enum status status = refuse(file->disk, CRASH_WRITE, file->name);
+    uint64_t now = cached_file(file)->cache.bytes;
+    bool fits = bytes <= now || bytes - now <= free_bytes(attached_of(file->disk)->crash);
+    return status == STATUS_OK && !fits ? STATUS_NO_SPACE : status;
+}
+
 static enum status done(struct disk *disk, enum status status)
 {
     struct attached *attached = attached_of(disk);
     if (!is_dead(attached) && attached->crash->after != NULL)
         attached->crash->after(attached->crash->after_context);
     return status;
-}
-
-static struct file *cached_file(const struct disk_file *file)
-{
-    const struct attached_file *attached = (const struct attached_file *)file;
-    return &attached_of(file->disk)->crash->files[attached->file];
 }
 
 static size_t index_of(const struct disk_file *file)
@@ -144,6 +164,7 @@ static enum status change_name(struct disk *disk, enum change_kind kind, const c
         return done(disk, status);
     struct change change = change_of(kind, row->file, name);
     snprintf(change.to, sizeof change.to, "%s", to);
+    snprintf(crash->last.to, sizeof crash->last.to, "%s", to);
     crash_add_change(crash, change);
     return done(disk, STATUS_OK);
 }
@@ -171,7 +192,7 @@ static enum status seam_sync_directory(struct disk *disk)
 
 static enum status seam_free_bytes(struct disk *disk, uint64_t *out_bytes)
 {
-    *out_bytes = attached_of(disk)->crash->free_bytes;
+    *out_bytes = free_bytes(attached_of(disk)->crash);
     return STATUS_OK;
 }
 
@@ -217,12 +238,14 @@ static enum status seam_file_write(struct disk_file *file, uint64_t offset,
                                    const struct iovec *pieces, int count)
 {
     struct crash_disk *crash = attached_of(file->disk)->crash;
-    enum status status = refuse(file->disk, CRASH_WRITE, file->name);
-    if (is_dead(attached_of(file->disk)))
-        return status;
     struct change change = change_of(CHANGE_WRITE, index_of(file), file->name);
     change.offset = offset;
     change.data = joined(pieces, count, &change.size);
+    enum status status = refuse_growth(file, offset + change.size);
+    if (is_dead(attached_of(file->disk))) {
+        free(change.data);
+        return status;
+    }
     if (status != STATUS_OK)
         change.size /= 2;
     crash_add_change(crash, change);
@@ -251,13 +274,11 @@ static enum status seam_file_truncate(struct disk_file *file, uint64_t bytes)
     return done(file->disk, STATUS_OK);
 }
 
-/* As a truncate that only grows; a full disk is met by the fault. */
+/* As a truncate that only grows. */
 static enum status seam_file_reserve(struct disk_file *file, uint64_t bytes)
 {
-    if (bytes <= cached_file(file)->cache.bytes)
-        return refuse(file->disk, CRASH_WRITE, file->name);
-    enum status status = refuse(file->disk, CRASH_WRITE, file->name);
-    if (status != STATUS_OK)
+    enum status status = refuse_growth(file, bytes);
+    if (status != STATUS_OK || bytes <= cached_file(file)->cache.bytes)
         return status;
     struct change change = change_of(CHANGE_TRUNCATE, index_of(file), file->name);
     change.offset = bytes;

@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TORN_PLACES_MAX = 16 }; /* of one write: more only where sectors are fewer */
-
 enum plan {
     PLAN_KEEP,
     PLAN_DROP,
@@ -33,22 +31,36 @@ struct enumeration {
 
 /* ---- building one state ---- */
 
-static void garble(struct crash_content *content, uint64_t offset, size_t size)
+/* Whether the bytes of the change from `from` on are on the disk already. */
+static bool is_durable(const struct crash_content *durable, const struct change *change,
+                       size_t from, size_t size)
 {
     unsigned char bytes[CRASH_SECTOR_BYTES];
-    for (size_t done = 0; done < size; done += sizeof bytes) {
+    return crash_content_read(durable, change->offset + from, bytes, size) == size &&
+           memcmp(bytes, change->data + from, size) == 0;
+}
+
+/* Sectors of the change, from `from` on, hold something else. */
+static void spoil(struct crash_content *content, const struct crash_content *durable,
+                  const struct change *change, size_t from, size_t size, bool zero)
+{
+    unsigned char bytes[CRASH_SECTOR_BYTES];
+    for (size_t at = from; at < from + size; at += sizeof bytes) {
+        size_t part = from + size - at < sizeof bytes ? from + size - at : sizeof bytes;
+        if (is_durable(durable, change, at, part))
+            continue;
         for (size_t i = 0; i < sizeof bytes; i++)
-            bytes[i] = (unsigned char)((offset + done + i) * 167 + 13);
-        size_t part = size - done < sizeof bytes ? size - done : sizeof bytes;
-        crash_content_write(content, offset + done, bytes, part);
+            bytes[i] = zero ? 0 : (unsigned char)((change->offset + at + i) * 167 + 13);
+        crash_content_write(content, change->offset + at, bytes, part);
     }
 }
 
-static void write_planned(struct crash_content *content, const struct change *change,
-                          enum plan plan, size_t at)
+static void write_planned(struct crash_content *content, const struct crash_content *durable,
+                          const struct change *change, enum plan plan, size_t at)
 {
     size_t cut = at * CRASH_SECTOR_BYTES < change->size ? at * CRASH_SECTOR_BYTES : change->size;
     size_t rest = change->size - cut;
+    size_t sector = rest < CRASH_SECTOR_BYTES ? rest : CRASH_SECTOR_BYTES;
     if (plan == PLAN_DROP)
         return;
     if (plan == PLAN_KEEP_HEAD)
@@ -56,25 +68,24 @@ static void write_planned(struct crash_content *content, const struct change *ch
     else if (plan == PLAN_KEEP_TAIL)
         crash_content_write(content, change->offset + cut, change->data + cut, rest);
     else
-        crash_content_write(content, change->offset, plan == PLAN_ZERO ? NULL : change->data,
-                            change->size);
+        crash_content_write(content, change->offset, change->data, change->size);
     if (plan == PLAN_GARBLE)
-        garble(content, change->offset + cut,
-               rest < CRASH_SECTOR_BYTES ? rest : CRASH_SECTOR_BYTES);
-    if (plan == PLAN_GARBLE_ALL)
-        garble(content, change->offset, change->size);
+        spoil(content, durable, change, cut, sector, false);
+    if (plan == PLAN_GARBLE_ALL || plan == PLAN_ZERO)
+        spoil(content, durable, change, 0, change->size, plan == PLAN_ZERO);
 }
 
 static struct crash_content planned_content(const struct enumeration *states, size_t file)
 {
     const struct crash_disk *crash = states->crash;
-    struct crash_content content = crash_content_copy(&crash->files[file].durable);
+    const struct crash_content *durable = &crash->files[file].durable;
+    struct crash_content content = crash_content_copy(durable);
     for (size_t i = 0; i < crash->change_count; i++) {
         const struct change *change = &crash->changes[i];
         if (change->file != file || crash_is_name_change(change))
             continue;
         if (change->kind == CHANGE_WRITE)
-            write_planned(&content, change, states->plans[i], states->at);
+            write_planned(&content, durable, change, states->plans[i], states->at);
         else if (states->plans[i] != PLAN_DROP)
             crash_content_truncate(&content, change->offset);
     }
@@ -89,7 +100,7 @@ static struct crash_disk *build(const struct enumeration *states)
         if (crash_is_name_change(&crash->changes[i]) && states->plans[i] != PLAN_DROP)
             crash_names_change(&names, &crash->changes[i]);
     struct crash_disk *built = crash_disk_open();
-    built->free_bytes = crash->free_bytes;
+    built->limit_bytes = crash->limit_bytes;
     for (size_t i = 0; i < names.count; i++) {
         size_t file = crash_add_file(built);
         built->files[file].durable = planned_content(states, names.rows[i].file);
@@ -164,12 +175,11 @@ static void names_against_data(struct enumeration *states)
     emit(states, "sizes and names kept, data zero");
 }
 
-/* `index`: the last write. The changes beside it are kept. */
-static void torn(struct enumeration *states, size_t index)
+/* One write, at every sector or, if `sparse`, in the middle. The changes beside it are kept. */
+static void torn(struct enumeration *states, size_t index, bool sparse)
 {
     const struct change *change = &states->crash->changes[index];
     size_t sectors = (change->size + CRASH_SECTOR_BYTES - 1) / CRASH_SECTOR_BYTES;
-    size_t step = (sectors + TORN_PLACES_MAX - 1) / TORN_PLACES_MAX;
     static const struct {
         enum plan plan;
         const char *text;
@@ -178,7 +188,8 @@ static void torn(struct enumeration *states, size_t index)
                   {PLAN_GARBLE, "garbled in"}};
     plan_all(states, PLAN_KEEP);
     for (size_t theme = 0; theme < COUNT_OF(themes); theme++)
-        for (states->at = 0; states->at < sectors; states->at += step) {
+        for (states->at = sparse ? sectors / 2 : 0; states->at < sectors;
+             states->at += sparse ? sectors : 1) {
             states->plans[index] = themes[theme].plan;
             emit(states, "write %zu of %s %s sector %zu", index, change->name, themes[theme].text,
                  states->at);
@@ -202,10 +213,12 @@ void crash_disk_each_state(const struct crash_disk *crash,
     each_alone(&states);
     in_order(&states);
     names_against_data(&states);
+    /* Each write was the last one once, so only that one is torn everywhere. */
+    bool last = true;
     for (size_t i = crash->change_count; i-- > 0;)
         if (crash->changes[i].kind == CHANGE_WRITE) {
-            torn(&states, i);
-            break;
+            torn(&states, i, !last);
+            last = false;
         }
     free(states.plans);
 }

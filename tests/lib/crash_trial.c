@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Living, and looking at every state in which the life could end. */
-#include "crash_trial.h"
-
-#include <inttypes.h>
-
-#include "../../engine/local/checksum.h"
 #include "../../engine/local/local.h"
-#include "test.h"
+#include "crash_check.h"
 
 enum {
     VALUE_BYTES_MAX = 8192,
     VALUE_BYTES_SMALL = 300,
     INTERVAL_MS = 120,
-    IDLE_MS = 1100,   /* long enough for an EMPTY frame */
-    DEPTH_MAX = 2,    /* a crash, and one more while recovering from it */
-    DEEP_EVERY = 151, /* so many states, one is crashed again while it recovers */
-    FORK_EVERY = 7,   /* so many disk operations, the process dies and the power fails later */
-};
-
-/* Where in a life a state was met, for the message of a failure. */
-struct place {
-    struct trial *trial;
-    struct expectation expectation;
-    struct crash_disk *disk;
-    const char *what;
+    IDLE_MS = 1100,  /* long enough for an EMPTY frame */
+    FORK_EVERY = 47, /* so many disk operations, the process dies and the power fails later */
+    CALM_MS = 61000, /* a journal that fails twice within a minute is given up */
+    RETRY_MS = 6000, /* what has failed is tried again */
+    TROUBLED_COMMITS = 6,
+    ROOM_BYTES = 20000, /* of a disk that is full: too little for a segment */
 };
 
 /* ---- life and its settings ---- */
@@ -88,287 +77,40 @@ uint64_t trial_seed_from_environment(uint64_t otherwise)
     return seed != NULL ? strtoull(seed, NULL, 10) : otherwise;
 }
 
-static bool choose_lazy(struct trial *trial)
+bool trial_choose_lazy(struct trial *trial)
 {
     if (trial->mode == CRASH_MIXED)
         return model_random(&trial->random) >> 63;
     return trial->mode == CRASH_INTERVAL;
 }
 
-static void broken(const struct trial *trial, const char *what, const char *wrong)
-{
-    print_message("# alone: KEYREST_CRASH_SEED=%" PRIu64 " KEYREST_CRASH_STATE=%" PRIu64 "\n",
-                  trial->seed, trial->states);
-    fail_msg("seed %" PRIu64 "%s%s, state %" PRIu64 " (%s): %s", trial->seed,
-             trial->note != NULL ? ", " : "", trial->note != NULL ? trial->note : "", trial->states,
-             what, wrong);
-}
-
-/* ---- recovering one state ---- */
-
-static size_t identify(struct trial *trial, struct engine *engine, const char *what,
-                       const struct expectation *expectation)
-{
-    struct engine_health health;
-    engine_health(engine, &health);
-    size_t state = expectation->least;
-    while (state <= expectation->most && trial->model.states[state].sequence != health.sequence)
-        state++;
-    if (state > expectation->most) {
-        char wrong[200];
-        snprintf(wrong, sizeof wrong,
-                 "recovered sequence %" PRIu64 ", expected %" PRIu64 " to %" PRIu64,
-                 health.sequence, trial->model.states[expectation->least].sequence,
-                 trial->model.states[expectation->most].sequence);
-        broken(trial, what, wrong);
-    }
-    const char *wrong = model_compare(engine, &trial->model.states[state], health.epoch);
-    if (wrong == NULL && expectation->epoch != 0 && health.epoch != expectation->epoch)
-        wrong = "the epoch has changed";
-    if (wrong == NULL && expectation->forbidden == health.epoch)
-        wrong = "the epoch has not changed";
-    if (wrong != NULL)
-        broken(trial, what, wrong);
-    return state;
-}
-
-static uint64_t epoch_of(struct engine *engine)
-{
-    struct engine_health health;
-    engine_health(engine, &health);
-    return health.epoch;
-}
-
-static void count_event(void *context, const struct engine_event *event)
-{
-    if (event->name == EVENT_JOURNAL_ROTATED)
-        ++*(uint64_t *)context;
-}
-
-static size_t recover(struct trial *trial, struct crash_disk *disk, bool lazy, const char *what,
-                      const struct expectation *expectation, struct engine **out_engine)
-{
-    struct engine_options options = trial_options(trial, lazy);
-    options.on_event = count_event;
-    options.on_event_context = &trial->rotations;
-    struct failure failure = {0};
-    enum status status = local_open(&options, crash_disk_attach(disk), false, out_engine, &failure);
-    if (status != STATUS_OK)
-        broken(trial, what, failure.message[0] != '\0' ? failure.message : status_text(status));
-    return identify(trial, *out_engine, what, expectation);
-}
-
-size_t trial_recover(struct trial *trial, struct crash_disk *disk, bool lazy,
-                     const struct expectation *expectation, struct engine **out_engine)
-{
-    struct engine *engine;
-    size_t state = recover(trial, disk, lazy, "recovered", expectation, &engine);
-    if (out_engine != NULL)
-        *out_engine = engine;
-    else
-        engine_close(engine);
-    return state;
-}
-
-/* What holds after a crash of the process that has recovered `state`. */
-static struct expectation expectation_of(size_t state, bool lazy, uint64_t epoch)
-{
-    return (struct expectation){
-        .least = state,
-        .most = state,
-        .epoch = lazy ? 0 : epoch,
-        .forbidden = lazy ? epoch : 0,
-    };
-}
-
-static struct expectation expectation_of_clean(size_t state, uint64_t epoch)
-{
-    return (struct expectation){.least = state, .most = state, .epoch = epoch};
-}
-
-/* While a store is opened: in interval mode it may count as unclean as soon as its LINK is there. */
-static struct expectation expectation_while_opening(struct expectation expectation, bool lazy)
-{
-    if (lazy)
-        expectation.epoch = 0;
-    return expectation;
-}
-
-/* ---- looking at every state ---- */
-
-static bool seen_before(struct trial *trial, uint64_t hash)
-{
-    if (trial->states * 2 >= trial->seen_capacity) {
-        size_t capacity = trial->seen_capacity * 2 + 1024;
-        uint64_t *seen = calloc(capacity, sizeof *seen);
-        for (size_t i = 0; i < trial->seen_capacity; i++) {
-            if (trial->seen[i] == 0)
-                continue;
-            size_t slot = trial->seen[i] % capacity;
-            while (seen[slot] != 0)
-                slot = (slot + 1) % capacity;
-            seen[slot] = trial->seen[i];
-        }
-        free(trial->seen);
-        trial->seen = seen;
-        trial->seen_capacity = capacity;
-    }
-    hash += hash == 0;
-    size_t slot = hash % trial->seen_capacity;
-    for (; trial->seen[slot] != 0; slot = (slot + 1) % trial->seen_capacity)
-        if (trial->seen[slot] == hash)
-            return true;
-    trial->seen[slot] = hash;
-    return false;
-}
-
-static void close_dead(struct crash_disk *disk, struct engine *engine)
-{
-    crash_disk_kill(disk);
-    engine_close(engine);
-}
-
-/* Recovered once: recovers again, after the power fails or the process is killed. */
-static void check_again(struct trial *trial, struct place *place, struct engine *engine,
-                        size_t state, bool lazy, bool power)
-{
-    struct expectation again = expectation_of(state, lazy, epoch_of(engine));
-    close_dead(place->disk, engine);
-    struct crash_disk *disk = power ? crash_disk_cut(place->disk, false) : place->disk;
-    recover(trial, disk, lazy, place->what, &again, &engine);
-    close_dead(disk, engine);
-    if (power)
-        crash_disk_close(disk);
-}
-
-/* Recovered once: goes on with a commit, stops, loses the power, and starts again. */
-static void check_life_goes_on(struct trial *trial, struct place *place, struct engine *engine,
-                               size_t state, bool lazy)
-{
-    uint64_t epoch = epoch_of(engine);
-    struct model model = trial->model, own = model_copy(&model);
-    own.count = state + 1;
-    struct model_commit commit = {.operations = {{.type = ENGINE_PUT, .key = 3, .seed = 77}},
-                                  .count = 1};
-    struct model_state after;
-    const char *wrong;
-    enum status status = model_predict(model_newest(&own), &commit,
-                                       trial->time.source.wall_ms(&trial->time.source), &after);
-    assert_int_equal(status, STATUS_OK);
-    local_housekeep(engine); /* makes the room that a commit waits for */
-    status = model_run(engine, &commit, model_newest(&own), &after, epoch, trial_deadline_ns(trial),
-                       &wrong);
-    if (status != STATUS_OK || wrong != NULL)
-        broken(trial, place->what, wrong != NULL ? wrong : "the recovered store takes no writes");
-    model_add(&own, after);
-    engine_close(engine);
-    trial->model = own;
-    struct expectation expectation = expectation_of_clean(state + 1, epoch);
-    struct crash_disk *disk = crash_disk_cut(place->disk, false);
-    recover(trial, disk, lazy, place->what, &expectation, &engine);
-    close_dead(disk, engine);
-    crash_disk_close(disk);
-    model_done(&own);
-    trial->model = model;
-}
-
-static void check_cuts_while_opening(struct trial *trial, struct crash_disk *disk, bool lazy,
-                                     struct expectation cut, struct expectation killed);
-
-static void check_state(struct place *place)
-{
-    struct trial *trial = place->trial;
-    struct engine *engine;
-    bool lazy = trial->mode == CRASH_MIXED ? trial->states % 2 : trial->mode == CRASH_INTERVAL;
-    bool deep = trial->states % DEEP_EVERY == 1 && trial->depth < DEPTH_MAX;
-    struct crash_disk *copy = deep ? crash_disk_fork(place->disk) : NULL;
-    size_t state = recover(trial, place->disk, lazy, place->what, &place->expectation, &engine);
-    if (deep) {
-        struct expectation again = place->expectation;
-        again.least = again.most = state;
-        check_cuts_while_opening(trial, copy, lazy, again, again);
-        crash_disk_close(copy);
-    }
-    if (trial->states % 3 == 0)
-        check_life_goes_on(trial, place, engine, state, lazy);
-    else
-        check_again(trial, place, engine, state, lazy, trial->states % 3 == 1);
-}
-
-static void visit_state(void *context, struct crash_state state)
-{
-    struct place *place = context;
-    struct trial *trial = place->trial;
-    const uint64_t parts[] = {crash_disk_hash(state.disk), place->expectation.least,
-                              place->expectation.most, place->expectation.epoch,
-                              place->expectation.forbidden};
-    if (!seen_before(trial, checksum64(parts, sizeof parts, 0))) {
-        trial->states++;
-        place->disk = state.disk;
-        place->what = state.what;
-        if (trial->only == 0 || trial->only == trial->states)
-            check_state(place);
-    }
-    crash_disk_close(state.disk);
-}
-
-void trial_check_cuts(struct trial *trial, struct crash_disk *disk,
-                      const struct expectation *expectation)
-{
-    struct place place = {.trial = trial, .expectation = *expectation};
-    trial->depth++;
-    crash_disk_each_state(disk, visit_state, &place);
-    trial->depth--;
-}
-
-static void check_cuts_here(void *context)
-{
-    struct place *place = context;
-    trial_check_cuts(place->trial, place->disk, &place->expectation);
-}
-
-/*
- * Recovers `disk` and lets the power fail behind each of its operations. `killed`: what it finds in
- * the cache; `cut`: what may be found once the power has failed before it has ended.
- */
-static void check_cuts_while_opening(struct trial *trial, struct crash_disk *disk, bool lazy,
-                                     struct expectation cut, struct expectation killed)
-{
-    struct place place = {
-        .trial = trial, .expectation = expectation_while_opening(cut, lazy), .disk = disk};
-    struct engine *engine;
-    crash_disk_watch(disk, check_cuts_here, &place);
-    size_t state = recover(trial, disk, lazy, "while recovering", &killed, &engine);
-    crash_disk_watch(disk, NULL, NULL);
-    struct expectation after = expectation_of(state, lazy, epoch_of(engine));
-    trial_check_cuts(trial, disk, &after);
-    close_dead(disk, engine);
-}
-
 /* ---- living ---- */
 
-/* What a killed process leaves in the cache: all that it was answered. */
-static struct expectation expectation_killed(const struct trial *trial)
+/* Whatever else is going on, a compaction that has begun tells so. */
+static bool is_compacting(const struct trial *trial)
 {
-    struct expectation killed = trial->expectation;
-    if (killed.least < trial->answered)
-        killed.least = trial->answered;
-    return killed;
+    struct engine_compaction newest;
+    size_t count;
+    return engine_compactions(trial->engine, &newest, 1, &count) == STATUS_OK && count > 0 &&
+           newest.state == ENGINE_COMPACTION_RUNNING;
 }
 
-void trial_check_kill(struct trial *trial)
+static enum crash_phase phase_of(struct trial *trial)
 {
-    struct crash_disk *killed = crash_disk_fork(trial->disk);
-    bool lazy = choose_lazy(trial);
-    trial->depth++;
-    check_cuts_while_opening(trial, killed, lazy, trial->expectation, expectation_killed(trial));
-    trial->depth--;
-    crash_disk_close(killed);
+    if (trial->engine == NULL)
+        return PHASE_RECOVERY;
+    struct crash_last last = crash_disk_last(trial->disk);
+    crash_course_follow(&trial->course, &last, !trial->stopping && is_compacting(trial));
+    return trial->stopping                      ? PHASE_STOP
+           : trial->sealed                      ? PHASE_SEALING
+           : crash_disk_is_limited(trial->disk) ? PHASE_FULL_DISK
+                                                : trial->course.phase;
 }
 
 static void watch_life(void *context)
 {
     struct trial *trial = context;
+    trial->phase = phase_of(trial);
     trial_check_cuts(trial, trial->disk, &trial->expectation);
     if (model_random(&trial->random) % FORK_EVERY == 0)
         trial_check_kill(trial);
@@ -381,10 +123,15 @@ static int64_t wall_ms(const struct trial *trial)
 
 static void start(struct trial *trial, struct expectation found)
 {
-    trial->lazy = choose_lazy(trial);
+    trial->lazy = trial_choose_lazy(trial);
     trial->answered = found.least; /* a power cut may have taken back the rest */
     trial->expectation = expectation_while_opening(trial->expectation, trial->lazy);
-    size_t state = recover(trial, trial->disk, trial->lazy, "life", &found, &trial->engine);
+    trial->engine = NULL;
+    trial->sealed = false;
+    trial->course = (struct crash_course){0};
+    struct engine *engine;
+    size_t state = trial_recover_as(trial, trial->disk, trial->lazy, "life", &found, &engine);
+    trial->engine = engine;
     trial->epoch = epoch_of(trial->engine);
     trial->answered = state;
     trial->model.count = state + 1;
@@ -402,47 +149,135 @@ void trial_start(struct trial *trial)
     start(trial, trial->expectation);
 }
 
-void trial_commit(struct trial *trial, const struct model_commit *commit)
+static struct engine_health health_of(const struct trial *trial)
 {
-    const struct model_state *before = model_newest(&trial->model);
-    struct model_state after;
-    enum status predicted = model_predict(before, commit, wall_ms(trial), &after);
-    bool allowed = predicted == STATUS_OK;
-    bool writes = allowed && after.sequence != before->sequence;
+    struct engine_health health;
+    engine_health(trial->engine, &health);
+    return health;
+}
+
+/* What the engine answers, and should answer on a disk that is well; the model follows. */
+static enum status try_commit(struct trial *trial, const struct model_commit *commit,
+                              enum status *out_predicted)
+{
+    struct model_state before = trial->model.states[trial->answered], after;
+    *out_predicted = model_predict(&before, commit, wall_ms(trial), &after);
+    bool allowed = *out_predicted == STATUS_OK;
+    bool writes = allowed && after.sequence != before.sequence;
+    trial->model.count = trial->answered + 1;
     if (writes) {
         model_add(&trial->model, after);
         trial->expectation.most = trial->answered + 1;
     }
-    before = &trial->model.states[trial->answered];
     const char *wrong;
-    enum status status = model_run(trial->engine, commit, before, allowed ? &after : NULL,
+    enum status status = model_run(trial->engine, commit, &before, allowed ? &after : NULL,
                                    trial->epoch, trial_deadline_ns(trial), &wrong);
     if (wrong != NULL)
-        broken(trial, "life", wrong);
-    if (status != predicted)
-        broken(trial, "life", status_text(status));
-    if (writes)
+        trial_broken(trial, "life", wrong);
+    if (writes && status == STATUS_OK)
         trial->answered++;
+    if (status != STATUS_UNKNOWN)
+        trial->expectation.most = trial->answered;
     if (!trial->lazy)
         trial->expectation.least = trial->answered;
+    return status;
+}
+
+void trial_commit(struct trial *trial, const struct model_commit *commit)
+{
+    enum status predicted, status = try_commit(trial, commit, &predicted);
+    if (status != predicted)
+        trial_broken(trial, "life", status_text(status));
 }
 
 void trial_idle(struct trial *trial, uint64_t ms)
 {
     manual_time_advance_ms(&trial->time, ms);
     local_housekeep(trial->engine);
-    if (ms >= INTERVAL_MS)
+    if (ms >= INTERVAL_MS && health_of(trial).oldest_unsynced_ms == 0) /* so it says */
         trial->expectation.least = trial->answered;
+}
+
+static void commit_something(struct trial *trial)
+{
+    struct model_commit commit = model_make_commit(&trial->random, value_bytes_max(trial));
+    trial_idle(trial, 0);
+    trial_commit(trial, &commit);
+}
+
+void trial_compact(struct trial *trial)
+{
+    uint64_t id;
+    enum status status = engine_compact(trial->engine, &id);
+    if (status != STATUS_OK)
+        trial_broken(trial, "life", status_text(status));
+    local_housekeep(trial->engine);
+}
+
+static bool is_trouble(enum status status)
+{
+    return status == STATUS_BUSY || status == STATUS_NO_SPACE || status == STATUS_UNAVAILABLE ||
+           status == STATUS_READ_ONLY || status == STATUS_UNKNOWN;
+}
+
+/* Commits on a disk that is not well, until the outcome of one is unknown. */
+static void commit_troubled(struct trial *trial)
+{
+    enum status predicted, status = STATUS_OK;
+    for (int i = 0; i < TROUBLED_COMMITS && status != STATUS_UNKNOWN; i++) {
+        struct model_commit commit = model_make_commit(&trial->random, value_bytes_max(trial));
+        trial_idle(trial, i % 2 == 1 ? IDLE_MS : 0);
+        status = try_commit(trial, &commit, &predicted);
+        trial->refused_for_room += status == STATUS_NO_SPACE;
+        if (status != predicted && !is_trouble(status))
+            trial_broken(trial, "life", status_text(status));
+    }
+    trial->unknown = status == STATUS_UNKNOWN;
+}
+
+/* Well again: soon writes are taken, unless only a start can tell what there is. */
+static void get_well(struct trial *trial)
+{
+    crash_disk_fail(trial->disk, (struct crash_fault){0});
+    crash_disk_limit(trial->disk, CRASH_NO_LIMIT);
+    if (trial->unknown || health_of(trial).state == ENGINE_READ_ONLY)
+        trial_kill(trial);
+    for (int i = 0; i < 3; i++)
+        trial_idle(trial, RETRY_MS);
+    commit_something(trial);
+}
+
+void trial_fault(struct trial *trial)
+{
+    trial_idle(trial, CALM_MS);
+    uint64_t dice = model_random(&trial->random) >> 20;
+    crash_disk_fail(trial->disk, (struct crash_fault){
+                                     .operations = (dice & 1) != 0 ? CRASH_SYNC : CRASH_WRITE,
+                                     .nth = 1 + dice / 2 % 3,
+                                     .status = STATUS_IO,
+                                 });
+    commit_troubled(trial);
+    get_well(trial);
+}
+
+void trial_fill(struct trial *trial)
+{
+    uint64_t left = (model_random(&trial->random) >> 20) % ROOM_BYTES;
+    crash_disk_limit(trial->disk, crash_disk_used(trial->disk) + left);
+    commit_troubled(trial);
+    get_well(trial);
 }
 
 void trial_close(struct trial *trial)
 {
     trial->expectation.epoch = trial->lazy ? 0 : trial->epoch;
     trial->expectation.forbidden = 0;
+    trial->stopping = true;
     engine_close(trial->engine);
     trial->engine = NULL;
     trial->expectation = expectation_of_clean(trial->answered, trial->epoch);
     trial_check_cuts(trial, trial->disk, &trial->expectation);
+    trial->stopping = false;
 }
 
 void trial_kill(struct trial *trial)
@@ -498,10 +333,14 @@ static void step(struct trial *trial)
         trial_idle(trial, IDLE_MS);
     } else if (dice < 170) {
         trial_idle(trial, dice);
+    } else if (dice < 190) {
+        trial_compact(trial);
+    } else if (dice < 215) {
+        trial_fault(trial);
+    } else if (dice < 240) {
+        trial_fill(trial);
     } else {
-        struct model_commit commit = model_make_commit(&trial->random, value_bytes_max(trial));
-        trial_idle(trial, 0);
-        trial_commit(trial, &commit);
+        commit_something(trial);
     }
 }
 

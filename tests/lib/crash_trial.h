@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One seeded life of a store on a disk that can lose power: commits, idle times, clean stops, kills
- * and power cuts, with the real engine. Behind every operation on the disk all states that a power
- * cut could leave are recovered and compared with the model:
+ * One seeded life of a store on a disk that can lose power: commits, idle times, compactions, clean
+ * stops, kills, power cuts, writes and syncs that fail, and times in which the disk is full, with the
+ * real engine. Behind every operation on the disk all states that a power cut could leave are
+ * verified, recovered and compared with the model:
  *
  * (a) every answered commit is there; (b) the store is as it was after some commit, and nothing is
  * invented: only the one under way may go either way; (c) commits whole or absent, since only whole
@@ -15,11 +16,11 @@
 #ifndef KEYREST_TESTS_LIB_CRASH_TRIAL_H
 #define KEYREST_TESTS_LIB_CRASH_TRIAL_H
 
-#include "crash_disk.h"
+#include "crash_phase.h"
 #include "manual_time.h"
 #include "store_model.h"
 
-enum crash_mode { CRASH_ALWAYS, CRASH_INTERVAL, CRASH_MIXED };
+enum crash_mode { CRASH_ALWAYS, CRASH_INTERVAL, CRASH_MIXED, CRASH_MODES };
 
 /* What a recovery may find. */
 struct expectation {
@@ -43,11 +44,17 @@ struct trial {
     size_t answered; /* state of the model that every answer so far belongs to */
     /* after a power cut now */
     struct expectation expectation;
-    uint64_t rotations; /* of the journal, by commits of this life */
+    /* what it is doing */
+    struct crash_course course;
+    bool sealed;   /* its journal */
+    bool unknown;  /* the outcome of its last commit */
+    bool stopping; /* cleanly */
+    enum crash_phase phase;
     /* states seen */
     uint64_t *seen;
     size_t seen_capacity;
-    uint64_t states;
+    uint64_t states, states_by_phase[PHASE_COUNT];
+    uint64_t refused_for_room, starts_refused_for_room;
     uint64_t only; /* check this one alone; 0: all */
     unsigned depth;
 };
@@ -61,7 +68,7 @@ struct engine_options trial_options(const struct trial *trial, bool lazy);
 /* The deadline of a commit that should not wait: soon. */
 uint64_t trial_deadline_ns(const struct trial *trial);
 
-/* The first seed of a run, and how many states there were: comments of the test's output. */
+/* KEYREST_CRASH_SEED, or `otherwise`. */
 uint64_t trial_seed_from_environment(uint64_t otherwise);
 
 /* A whole life of `steps`, every state checked. */
@@ -72,6 +79,9 @@ void trial_open(struct trial *trial);
 void trial_start(struct trial *trial); /* opens without looking at each state */
 void trial_commit(struct trial *trial, const struct model_commit *commit);
 void trial_idle(struct trial *trial, uint64_t ms); /* the clocks move, housekeeping runs */
+void trial_compact(struct trial *trial);
+void trial_fault(struct trial *trial); /* one write or sync fails while it commits */
+void trial_fill(struct trial *trial);  /* the disk is full while it commits */
 void trial_close(struct trial *trial);
 void trial_kill(struct trial *trial); /* and start again */
 void trial_cut(struct trial *trial);  /* a power cut into one of the states, and start again */
