@@ -118,10 +118,12 @@ void batch_get(struct api *api, struct exchange *exchange, struct response *out_
          reader_object(&reader, read_body, &lookup) && reader_end(&reader) &&
          (lookup.count > 0 || reader_refuse(&reader, NULL, "it lacks the member keys."));
     body_close(api->engine, &request->body);
-    if (ok && find(api, request, &lookup)) {
+    uint64_t charged;
+    if (ok && find(api, request, &lookup) &&
+        request_charge_values(api, request, lookup.value_bytes, &charged)) {
         size_t size = 0;
         char *body = codec_found(lookup.items, lookup.count, &size);
-        reply_owned(out_response, 200, "application/json", body, size);
+        reply_charged(out_response, "application/json", body, size, &api->texts, charged);
         reply_header(out_response, "Cache-Control", "no-store");
     }
     lookup_close(&lookup);

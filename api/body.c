@@ -19,23 +19,14 @@ enum status body_open(struct engine *engine, struct body *body, struct bytes key
 
 /* ---- texts ---- */
 
-static bool charge(struct body_budget *budget, uint64_t bytes)
-{
-    uint64_t before = atomic_fetch_add_explicit(&budget->used, bytes, memory_order_relaxed);
-    if (before + bytes <= budget->limit)
-        return true;
-    atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
-    return false;
-}
-
 static enum status grow_text(struct body *body, uint64_t capacity)
 {
     uint64_t more = capacity - body->text_capacity;
-    if (!charge(body->budget, more))
+    if (!text_budget_charge(body->budget, more))
         return STATUS_BUSY;
     unsigned char *grown = realloc(body->text, (size_t)capacity);
     if (grown == NULL) {
-        atomic_fetch_sub_explicit(&body->budget->used, more, memory_order_relaxed);
+        text_budget_release(body->budget, more);
         return STATUS_NO_MEMORY;
     }
     body->text = grown;
@@ -43,7 +34,7 @@ static enum status grow_text(struct body *body, uint64_t capacity)
     return STATUS_OK;
 }
 
-enum status body_open_text(struct body *body, struct body_budget *budget, uint64_t limit)
+enum status body_open_text(struct body *body, struct text_budget *budget, uint64_t limit)
 {
     body->limit = limit;
     body->budget = budget;
@@ -59,7 +50,7 @@ void body_close(struct engine *engine, struct body *body)
     free(body->text);
     body->text = NULL;
     if (body->budget != NULL)
-        atomic_fetch_sub_explicit(&body->budget->used, body->text_capacity, memory_order_relaxed);
+        text_budget_release(body->budget, body->text_capacity);
     body->text_capacity = 0;
 }
 

@@ -8,25 +8,18 @@
 #ifndef KEYREST_API_BODY_H
 #define KEYREST_API_BODY_H
 
-#include <stdatomic.h>
-
 #include "../engine/engine.h"
 #include "api.h"
+#include "text_budget.h"
 
 enum { BODY_FIRST_BYTES = 16 << 10 }; /* the first room of a body without a length; it doubles */
-
-/* All texts together, whoever sends them: memory that the engine knows nothing of. */
-struct body_budget {
-    uint64_t limit;
-    _Atomic uint64_t used; /* relaxed: a count, it orders nothing */
-};
 
 /* Zero: no body, and room for none. */
 struct body {
     struct engine_value *value; /* the room of a value */
     unsigned char *text;        /* the room of a text; both NULL: bytes are dropped */
     uint64_t text_capacity;
-    struct body_budget *budget; /* a text's; NULL: it is none */
+    struct text_budget *budget; /* a text's; NULL: it is none */
     uint64_t limit;             /* lowered to what was received when the room cannot grow */
     uint64_t received;
     enum status failed; /* why the room could not grow */
@@ -38,7 +31,7 @@ MUST_CHECK enum status body_open(struct engine *engine, struct body *body, struc
                                  struct bytes meta, bool has_length, uint64_t length);
 
 /* The first room of a text of at most `limit` bytes. BUSY: others fill the budget. NO_MEMORY. */
-MUST_CHECK enum status body_open_text(struct body *body, struct body_budget *budget,
+MUST_CHECK enum status body_open_text(struct body *body, struct text_budget *budget,
                                       uint64_t limit);
 
 /* False: more than API_IGNORED_BODY_BYTES_MAX over the limit. */

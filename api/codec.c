@@ -72,6 +72,22 @@ static bool set_bytes(json_t *object, const char *name, const char *base64_name,
     return text != NULL ? set(object, name, text) : set(object, base64_name, base64(bytes));
 }
 
+/* JSON writes most control bytes with six: base64 bounds what a value can grow to. */
+static bool is_plain(struct bytes value)
+{
+    const unsigned char *bytes = value.data;
+    for (size_t i = 0; i < value.size; i++)
+        if (bytes[i] < ' ' && bytes[i] != '\t' && bytes[i] != '\n' && bytes[i] != '\r')
+            return false;
+    return true;
+}
+
+static bool set_value(json_t *object, struct bytes value)
+{
+    return is_plain(value) ? set_bytes(object, "value", "value_base64", value)
+                           : set(object, "value_base64", base64(value));
+}
+
 static bool set_etag(json_t *object, struct engine_version version)
 {
     char text[ETAG_BYTES];
@@ -241,7 +257,7 @@ static bool set_known(json_t *object, const struct engine_item *item, uint32_t f
            ((fields & QUERY_CONTENT_TYPE) == 0 || set_content_type(object, item->meta)) &&
            ((fields & QUERY_MODIFIED) == 0 || set_time(object, "modified", item->modified_ms)) &&
            ((fields & QUERY_EXPIRES) == 0 || set_time(object, "expires", item->expires_ms)) &&
-           ((fields & QUERY_VALUE) == 0 || set_bytes(object, "value", "value_base64", item->value));
+           ((fields & QUERY_VALUE) == 0 || set_value(object, item->value));
 }
 
 /* NULL: no memory. */
@@ -286,8 +302,8 @@ size_t codec_deleted(uint64_t deleted, const char *next, char *room)
     size_t capacity = codec_deleted_room(next);
     int size = next == NULL
                    ? snprintf(room, capacity, "{\"deleted\":%" PRIu64 "}\n", deleted)
-                   : snprintf(room, capacity, "{\"deleted\":%" PRIu64 ",\"next\":\"%s\"}\n", deleted,
-                              next);
+                   : snprintf(room, capacity, "{\"deleted\":%" PRIu64 ",\"next\":\"%s\"}\n",
+                              deleted, next);
     return (size_t)size;
 }
 

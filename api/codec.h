@@ -42,6 +42,9 @@ struct page {
     const char *next;
 };
 
+/* What a byte of a value can take at most while it becomes JSON: itself, and two in the text. */
+enum { CODEC_BYTES_PER_VALUE_BYTE = 3 };
+
 char *codec_page(const struct page *page, size_t *out_size);
 
 /* {"items": [...]}, each with its value; null for a key of no bytes: it was not found. */

@@ -6,7 +6,6 @@
 #include "handlers.h"
 #include "listing.h"
 #include "reply.h"
-#include "text.h"
 
 static enum status fill(struct api *api, const struct exchange *exchange, struct listing *listing)
 {
@@ -32,8 +31,12 @@ static void add_link(struct response *response, const char *cursor)
         stpcpy(stpcpy(stpcpy(room, before), cursor), behind);
 }
 
-static void answer_page(struct api *api, const struct listing *listing, struct response *response)
+static void answer_page(struct api *api, struct api_request *request, const struct listing *listing,
+                        struct response *response)
 {
+    uint64_t charged;
+    if (!request_charge_values(api, request, listing->value_bytes, &charged))
+        return;
     AUTO_FREE char *next = listing->more ? next_cursor(api, listing) : NULL;
     const struct page page = {
         .items = listing->items,
@@ -45,7 +48,7 @@ static void answer_page(struct api *api, const struct listing *listing, struct r
     };
     size_t size = 0;
     char *body = next == NULL && listing->more ? NULL : codec_page(&page, &size);
-    reply_owned(response, 200, "application/json", body, size);
+    reply_charged(response, "application/json", body, size, &api->texts, charged);
     reply_header(response, "Cache-Control", "no-store");
     if (next != NULL)
         add_link(response, next);
@@ -60,10 +63,12 @@ struct stream {
     struct api *api;
     const struct cancel *cancel;
     struct listing listing;
-    char *lines; /* of the page at hand */
+    size_t told; /* of the page at hand */
+    char *line;  /* the next one, without its terminator */
     size_t size, sent;
+    uint64_t charged; /* for it */
     uint64_t count;
-    bool ended; /* its last line is among them */
+    bool ended; /* it is the last one */
 };
 
 static bool asks_for_lines(const struct exchange *exchange)
@@ -76,74 +81,77 @@ static bool asks_for_lines(const struct exchange *exchange)
     return false;
 }
 
+static void drop_line(struct stream *stream)
+{
+    text_budget_release(&stream->api->texts, stream->charged);
+    free(stream->line);
+    stream->line = NULL;
+    stream->charged = stream->size = stream->sent = 0;
+}
+
 static void stream_close(void *owner)
 {
     struct stream *stream = owner;
+    drop_line(stream);
     listing_close(&stream->listing);
-    free(stream->lines);
     free(stream);
 }
 
-/* Takes the malloc'ed line over; NULL: there was no memory for it. */
-static bool add_line(struct text *text, char *line, size_t size)
+static char *write_item(struct stream *stream, const struct listed *listed)
 {
-    bool ok = line != NULL && fwrite(line, 1, size, text->out) == size;
-    free(line);
-    return ok;
+    uint64_t charge = listed->item.value.size * CODEC_BYTES_PER_VALUE_BYTE;
+    if (!text_budget_charge(&stream->api->texts, charge))
+        return NULL;
+    stream->charged = charge;
+    return codec_listed(listed, stream->listing.query.fields, &stream->size);
 }
 
-static bool add_lines(struct stream *stream, struct text *text)
+/* The next line, or after the last of a page, the next page and no line. False: that failed. */
+static bool go_on(struct stream *stream, uint64_t deadline_ns)
 {
     const struct listing *listing = &stream->listing;
-    size_t size = 0;
-    bool ok = true;
-    for (size_t i = 0; i < listing->item_count && ok; i++) {
-        char *line = codec_listed(&listing->items[i], listing->query.fields, &size);
-        ok = add_line(text, line, size);
+    size_t told = stream->told++;
+    drop_line(stream);
+    if (told < listing->item_count)
+        stream->line = write_item(stream, &listing->items[told]);
+    else if (told < listing->item_count + listing->prefix_count)
+        stream->line = codec_prefix(listing->prefixes[told - listing->item_count], &stream->size);
+    else if (listing->more) {
+        const struct engine_context context = {deadline_ns, stream->cancel};
+        stream->told = 0;
+        return listing_fill(&stream->listing, stream->api->engine, &context) == STATUS_OK;
+    } else {
+        stream->line = codec_list_end(stream->count, &stream->size);
+        stream->ended = true;
+        return stream->line != NULL;
     }
-    for (size_t i = 0; i < listing->prefix_count && ok; i++) {
-        char *line = codec_prefix(listing->prefixes[i], &size);
-        ok = add_line(text, line, size);
-    }
-    stream->count += listing->item_count + listing->prefix_count;
-    stream->ended = !listing->more;
-    if (stream->ended && ok) {
-        char *line = codec_list_end(stream->count, &size);
-        ok = add_line(text, line, size);
-    }
-    return ok;
+    stream->count++;
+    return stream->line != NULL;
 }
 
-/* The lines of the page at hand. */
-static bool write_lines(struct stream *stream)
+static bool page_is_told(const struct stream *stream)
 {
-    struct text text;
-    free(stream->lines);
-    stream->lines = NULL;
-    stream->size = stream->sent = 0;
-    if (!text_open(&text))
-        return false;
-    bool ok = add_lines(stream, &text);
-    stream->lines = text_take(&text);
-    stream->size = stream->lines != NULL ? text.size : 0;
-    return ok && stream->lines != NULL;
+    return stream->told >= stream->listing.item_count + stream->listing.prefix_count;
 }
 
 static ssize_t stream_read(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns)
 {
     struct stream *stream = owner;
-    while (stream->sent == stream->size) {
-        const struct engine_context context = {deadline_ns, stream->cancel};
-        if (stream->ended)
-            return API_STREAM_END;
-        if (listing_fill(&stream->listing, stream->api->engine, &context) != STATUS_OK ||
-            !write_lines(stream))
-            return API_STREAM_FAILED;
+    size_t written = 0;
+    while (written < capacity && !(stream->ended && stream->sent == stream->size)) {
+        if (stream->sent == stream->size) {
+            if (written > 0 && page_is_told(stream))
+                break; /* what is there need not wait for the next page */
+            if (!go_on(stream, deadline_ns))
+                return API_STREAM_FAILED;
+        }
+        size_t left = stream->size - stream->sent, room = capacity - written;
+        size_t part = left < room ? left : room;
+        memcpy(buffer + written, stream->line + stream->sent, part);
+        stream->sent += part;
+        written += part;
     }
-    size_t left = stream->size - stream->sent, part = left < capacity ? left : capacity;
-    memcpy(buffer, stream->lines + stream->sent, part);
-    stream->sent += part;
-    return (ssize_t)part;
+    return written > 0 ? (ssize_t)written : API_STREAM_END;
 }
 
 /* Takes over the listing, whose first page is there: what can be refused was refused by now. */
@@ -151,16 +159,12 @@ static void answer_stream(struct api *api, const struct exchange *exchange, stru
                           struct response *response)
 {
     struct stream *stream = calloc(1, sizeof *stream);
-    if (stream != NULL) {
-        *stream = (struct stream){.api = api, .cancel = exchange->cancel, .listing = *listing};
-        *listing = (struct listing){.more = false};
-    }
-    if (stream == NULL || !write_lines(stream)) {
-        if (stream != NULL)
-            stream_close(stream);
+    if (stream == NULL) {
         reply_owned(response, 200, LINES_TYPE, NULL, 0); /* there is no memory */
         return;
     }
+    *stream = (struct stream){.api = api, .cancel = exchange->cancel, .listing = *listing};
+    *listing = (struct listing){.more = false};
     reply_stream(response, LINES_TYPE, stream_read, stream_close, stream);
     reply_header(response, "Cache-Control", "no-store");
 }
@@ -186,7 +190,7 @@ void keys_list(struct api *api, struct exchange *exchange, struct response *out_
         if (status == STATUS_OK && asks_for_lines(exchange))
             answer_stream(api, exchange, &listing, out_response);
         else if (status == STATUS_OK)
-            answer_page(api, &listing, out_response);
+            answer_page(api, exchange->request, &listing, out_response);
         else
             refuse(api, exchange->request, status);
     }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_BYTES_MAX = 4 << 20 /* of values; at least one is told */ };
+enum { PAGE_BYTES_MAX = 2 << 20 /* of values; at least one is told */ };
 
 static void clear(struct listing *listing)
 {
@@ -52,10 +52,16 @@ bool listing_open(struct api *api, struct api_request *request, struct listing *
 
 /* ---- what a scan visits ---- */
 
-static bool is_full(const struct listing *listing)
+static uint64_t value_bytes(const struct engine_item *item)
 {
+    return item->value.data != NULL ? item->value.size : 0;
+}
+
+static bool is_full(const struct listing *listing, const struct engine_item *next)
+{
+    uint64_t bytes = listing->value_bytes;
     return listing->item_count + listing->prefix_count == listing->query.limit ||
-           listing->value_bytes >= PAGE_BYTES_MAX;
+           (bytes > 0 && bytes + value_bytes(next) > PAGE_BYTES_MAX);
 }
 
 static void *copy_of(struct listing *listing, struct bytes bytes)
@@ -121,7 +127,7 @@ static bool list_key(void *visitor, struct bytes key, enum status status, struct
 {
     struct listing *listing = visitor;
     (void)status; /* a damaged one has a zero item */
-    if (is_full(listing)) {
+    if (is_full(listing, item)) {
         listing->more = true;
         return false;
     }
@@ -132,7 +138,7 @@ static bool list_key(void *visitor, struct bytes key, enum status status, struct
     if (copy == NULL)
         return false;
     listing->items[listing->item_count++] = (struct listed){.key = {copy, key.size}, .item = *item};
-    listing->value_bytes += item->value.data != NULL ? item->value.size : 0;
+    listing->value_bytes += value_bytes(item);
     *item = (struct engine_item){0};
     move_bound(listing, key);
     return true;

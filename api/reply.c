@@ -133,6 +133,37 @@ void reply_owned(struct response *response, unsigned status, const char *content
     response->owner = body;
 }
 
+struct charged_body {
+    struct text_budget *budget;
+    uint64_t charged;
+    char *body;
+};
+
+static void release_charged(void *owner)
+{
+    struct charged_body *charged = owner;
+    text_budget_release(charged->budget, charged->charged);
+    free(charged->body);
+    free(charged);
+}
+
+void reply_charged(struct response *response, const char *content_type, char *body, size_t size,
+                   struct text_budget *budget, uint64_t charged)
+{
+    struct charged_body *owner = body != NULL ? malloc(sizeof *owner) : NULL;
+    if (owner == NULL) {
+        text_budget_release(budget, charged);
+        free(body);
+        body = NULL;
+    }
+    reply_owned(response, 200, content_type, body, size);
+    if (owner == NULL)
+        return;
+    *owner = (struct charged_body){.budget = budget, .charged = charged, .body = body};
+    response->release = release_charged;
+    response->owner = owner;
+}
+
 void reply_stream(struct response *response, const char *content_type,
                   ssize_t (*read)(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns),
                   void (*release)(void *owner), void *owner)

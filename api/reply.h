@@ -10,6 +10,7 @@
 #include "api.h"
 #include "etag.h"
 #include "problem.h"
+#include "text_budget.h"
 
 /*
  * Makes sure that a usual response's header texts, and `bytes` beside, need no more memory. False:
@@ -34,6 +35,10 @@ void reply_static(struct response *response, unsigned status, const char *conten
 /* A malloc'ed body, taken over; NULL: no memory. */
 void reply_owned(struct response *response, unsigned status, const char *content_type, char *body,
                  size_t size);
+
+/* The same, with what was charged for it: given back with the body, or at once when there is none. */
+void reply_charged(struct response *response, const char *content_type, char *body, size_t size,
+                   struct text_budget *budget, uint64_t charged);
 
 /* A body that is read when it is sent; `release` takes the owner at the end. */
 void reply_stream(struct response *response, const char *content_type,

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "codec.h"
+
 bool request_is_draining(const struct api *api, const struct exchange *exchange)
 {
     return exchange->draining || atomic_load_explicit(&api->draining, memory_order_relaxed);
@@ -88,6 +90,13 @@ bool request_begin_json(struct api *api, struct api_request *request)
         return refuse_text(request, limit, request->framing.content_length);
     enum status status = body_open_text(&request->body, &api->texts, limit);
     return status == STATUS_OK || request_fail(api, request, status);
+}
+
+bool request_charge_values(struct api *api, struct api_request *request, uint64_t value_bytes,
+                           uint64_t *out_charged)
+{
+    *out_charged = value_bytes * CODEC_BYTES_PER_VALUE_BYTE;
+    return text_budget_charge(&api->texts, *out_charged) || request_fail(api, request, STATUS_BUSY);
 }
 
 bool request_fail_condition(struct api_request *request, struct engine_version current)

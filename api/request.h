@@ -26,7 +26,7 @@ struct api {
     struct api_options options;
     struct metrics *metrics;
     struct bytes plain_problems[PROBLEM_COUNT]; /* bodies of refusals without particulars */
-    struct body_budget texts;                   /* bodies that are read as JSON */
+    struct text_budget texts;                   /* JSON with values, in and out */
     /* atomic: set by api_drain, read by every request; relaxed, it carries no data */
     atomic_bool draining;
 };
@@ -57,6 +57,10 @@ bool request_fail(const struct api *api, struct api_request *request, enum statu
 
 /* The same for a body that is over its limit, or had no room. */
 bool request_fail_body(const struct api *api, struct api_request *request);
+
+/* Charges what values take that are told as JSON. False: others hold too much; the problem is set. */
+MUST_CHECK bool request_charge_values(struct api *api, struct api_request *request,
+                                      uint64_t value_bytes, uint64_t *out_charged);
 
 /* The largest text that is taken as a body. */
 uint64_t request_text_bytes_max(const struct api *api);

@@ -27,6 +27,7 @@ struct request {
     bool chunked, bare, http_1_0, target_has_nul, head_is_ambiguous;
     bool gone;            /* the client goes away once the body is there */
     uint64_t deadline_ns; /* 0: none */
+    bool slow;            /* it has not read the answer's body yet: answer_read() */
 };
 
 struct answer {
@@ -169,6 +170,14 @@ static inline void copy_answer(struct answer *answer)
     response_done(response);
 }
 
+/* The end of a slow client's answer. */
+static inline void answer_read(struct answer *answer)
+{
+    if (answer->response.body_kind == RESPONSE_OWNED)
+        answer->response.release(answer->response.owner);
+    response_done(&answer->response);
+}
+
 static inline struct answer send_request(struct client *client, const struct request *request)
 {
     struct outgoing outgoing = {.count = 0};
@@ -194,7 +203,7 @@ static inline struct answer send_request(struct client *client, const struct req
             api_finish(client->api, &exchange, &answer.response);
     }
     result.status = answer.response.status;
-    if (answer.response.status != 0)
+    if (answer.response.status != 0 && !request->slow)
         copy_answer(&answer);
     api_end(client->api, &exchange, &result);
     assert_null(exchange.request);

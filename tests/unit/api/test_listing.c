@@ -168,8 +168,62 @@ static void a_page_of_large_values_ends_early(void **state)
         ANSWER stored = SEND(&client, .method = "PUT", .target = target, .body = {large, 3 << 20});
         assert_int_equal(stored.response.status, 201);
     }
-    check_pages(&client, "/keys?fields=value", "a b | c d | e");
-    check_page(&client, "/keys", "a b c d e");
+    put_keys(&client, "f g");
+    check_pages(&client, "/keys?fields=value", "a | b | c | d | e | f g");
+    check_page(&client, "/keys", "a b c d e f g");
+}
+
+static void values_that_json_would_blow_up_are_base64(void **state)
+{
+    (void)state;
+    static const struct {
+        struct bytes value;
+        const char *told;
+    } cases[] = {{{"\t\r\n\x7f", 4}, "\"value\":\"\\t\\r\\n\x7f\""},
+                 {{"a\0", 2}, "\"value_base64\":\"YQA=\""},
+                 {{"\x1b[0m", 4}, "\"value_base64\":\"G1swbQ==\""},
+                 {{"\xff", 1}, "\"value_base64\":\"/w==\""},
+                 {{"", 0}, "\"value\":\"\""}};
+    CLIENT client = client_open("memory:");
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        ANSWER stored = SEND(&client, .method = "PUT", .target = "/keys/k", .body = cases[i].value);
+        assert_int_equal(stored.response.status / 100, 2);
+        ANSWER page = get(&client, "/keys?fields=value");
+        assert_contains(page.body, cases[i].told);
+    }
+}
+
+/* Memory for JSON has a limit; what a slow reader holds of it comes back when it has read. */
+static void answers_that_are_not_read_yet_leave_room_or_are_waited_for(void **state)
+{
+    (void)state;
+    enum { VALUE_BYTES = 1 << 20, READERS = 8 };
+    struct engine_options limits = engine_options_default();
+    limits.value_bytes_max = VALUE_BYTES;
+    CLIENT client = client_open_with("memory:", (struct api_options){.loopback = true}, limits);
+    AUTO_FREE char *large = calloc(1, VALUE_BYTES);
+    ANSWER stored =
+        SEND(&client, .method = "PUT", .target = "/keys/k", .body = {large, VALUE_BYTES});
+    assert_int_equal(stored.response.status, 201);
+    struct answer readers[READERS];
+    int count = 0;
+    do {
+        assert_true(count < READERS);
+        readers[count] =
+            SEND(&client, .method = "GET", .target = "/keys?fields=value", .slow = true);
+    } while (readers[count++].response.status == 200);
+    assert_true(count > 1);
+    answer_read(&readers[--count]);
+    ANSWER refused = get(&client, "/keys?fields=value");
+    assert_problem(&refused, 503, "busy");
+    ANSWER refused_too =
+        SEND(&client, .method = "POST", .target = "/batch/get",
+             .body = bytes_of("{\"keys\":[\"k\"]}"), .headers = {"Content-Type: application/json"});
+    assert_problem(&refused_too, 503, "busy");
+    check_page(&client, "/keys", "k"); /* which needs next to nothing */
+    while (count > 0)
+        answer_read(&readers[--count]);
+    check_page(&client, "/keys?fields=value", "k");
 }
 
 /* ---- lines ---- */
@@ -331,6 +385,10 @@ int main(int argc, char **argv)
              keys_that_are_no_utf8_and_odd_values_come_as_base64),
         TEST("an item tells what was asked for", an_item_tells_what_was_asked_for),
         TEST("a page of large values ends early", a_page_of_large_values_ends_early),
+        TEST("values that JSON would blow up are base64",
+             values_that_json_would_blow_up_are_base64),
+        TEST("answers that are not read yet leave room, or are waited for",
+             answers_that_are_not_read_yet_leave_room_or_are_waited_for),
         TEST("all keys come as lines, with an end", all_keys_come_as_lines_with_an_end),
         TEST("a stream that fails has no end", a_stream_that_fails_has_no_end),
         TEST("bad parameters are refused", bad_parameters_are_refused),
