@@ -1,46 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Clients that are many, idle, slow or gone: the service goes on, and nothing half is stored. */
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 
-#include "../lib/child.h"
-#include "../lib/test.h"
+#include "../lib/served.h"
 #include "../lib/wire.h"
 
 enum { IDLE = 1000, LARGE_BYTES = 16 << 20, HALF_BYTES = 100000, TRIES = 1000 };
 
-/* ---- a server per promise ---- */
-
-struct fixture {
-    char *directory;
-    struct child server;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    fixture->directory = test_directory_make();
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    if (fixture->server.pid != 0)
-        assert_int_equal(child_end(&fixture->server, SIGTERM), 0);
-    test_directory_remove(fixture->directory);
-    free(fixture);
-    return 0;
-}
-
 static uint16_t start(void **state, const char *const *arguments)
 {
-    struct fixture *fixture = *state;
-    child_start(&fixture->server, fixture->directory, arguments);
-    return fixture->server.port;
+    return served_start(state, arguments)->server.port;
 }
 
 static unsigned get(uint16_t port, const char *target)
@@ -55,11 +25,6 @@ static unsigned get_on(struct wire *wire, const char *target)
         return 0;
     wire_response_done(&response);
     return response.status;
-}
-
-static void pause_ms(long ms)
-{
-    nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
 }
 
 /* Asks again until it is so: for what the server notices in its own time. */
@@ -457,11 +422,6 @@ static void clients_that_do_not_wait_for_answers_do_no_harm(void **state)
     assert_true(inflight_is_zero(port));
     assert_int_equal(get(port, "/livez"), 200);
 }
-
-#define WITH_SERVER(promise, function)                                                             \
-    {                                                                                              \
-        promise, function, set_up, tear_down, NULL                                                 \
-    }
 
 int main(int argc, char **argv)
 {

@@ -10,11 +10,9 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "../lib/child.h"
-#include "../lib/test.h"
+#include "../lib/served.h"
 #include "../lib/wire.h"
 
 /* A sanitizer's threads and memory cost many times as much. */
@@ -25,45 +23,6 @@ enum { IDLE_WANTED = 10000, COMING_AND_GOING = 5000, URLS = 10000, SANITIZED = 0
 #endif
 
 enum { BUSY = 64, BUSY_REQUESTS = 50, TRIES = 2000, FILES_BESIDE = 300, WARNINGS_MAX = 40 };
-
-/* ---- a server per promise ---- */
-
-struct fixture {
-    char *directory;
-    struct child server;
-    uint16_t port;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    fixture->directory = test_directory_make();
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    if (fixture->server.pid != 0)
-        assert_int_equal(child_end(&fixture->server, SIGTERM), 0);
-    test_directory_remove(fixture->directory);
-    free(fixture);
-    return 0;
-}
-
-static struct fixture *start(void **state, const char *const *arguments)
-{
-    struct fixture *fixture = *state;
-    child_start(&fixture->server, fixture->directory, arguments);
-    fixture->port = fixture->server.port;
-    return fixture;
-}
-
-static void pause_ms(long ms)
-{
-    nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
-}
 
 /* ---- what the process has ---- */
 
@@ -163,7 +122,7 @@ static unsigned ask_on(int fd, const char *target)
 
 static unsigned get(const struct fixture *fixture, const char *target)
 {
-    return wire_ask(fixture->port, "GET", target, "", NULL, 0, NULL);
+    return wire_ask(fixture->server.port, "GET", target, "", NULL, 0, NULL);
 }
 
 static bool comes_to_answer(const struct fixture *fixture)
@@ -195,7 +154,7 @@ static _Atomic unsigned busy_failures;
 static void *be_busy(void *context)
 {
     const struct fixture *fixture = context;
-    struct wire *wire = wire_make(fixture->port);
+    struct wire *wire = wire_make(fixture->server.port);
     for (int i = 0; i < BUSY_REQUESTS; i++) {
         struct wire_response response;
         bool put = i % 10 == 0;
@@ -233,13 +192,13 @@ static void idle_connections_are_held_while_others_work(void **state)
     }
     char most[16];
     snprintf(most, sizeof most, "%u", count + 2 * BUSY);
-    struct fixture *fixture =
-        start(state, (const char *const[]){"--connections-max", most, "--idle-ms-max", "1h", NULL});
-    assert_int_equal(wire_ask(fixture->port, "PUT", "/keys/k", "", "v", 1, NULL), 201);
+    struct fixture *fixture = served_start(
+        state, (const char *const[]){"--connections-max", most, "--idle-ms-max", "1h", NULL});
+    assert_int_equal(wire_ask(fixture->server.port, "PUT", "/keys/k", "", "v", 1, NULL), 201);
     uint64_t threads = status_line(fixture, "Threads:"), files = open_files(fixture);
     uint64_t resident = status_line(fixture, "RssAnon:");
     for (unsigned i = 0; i < count; i++) {
-        idle[i] = open_connection(fixture->port);
+        idle[i] = open_connection(fixture->server.port);
         assert_true(idle[i] >= 0);
         if (i % 2 == 0) /* half of them have asked something, half of them nothing */
             assert_int_equal(ask_on(idle[i], "/livez"), 200);
@@ -266,7 +225,7 @@ static void come_and_go(const struct fixture *fixture, unsigned number)
         "PUT /keys/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf",
         "GET /keys/k HTTP/1.1\r\nHost: localhost\r\n\r\n"};
     const char *text = saying[number % COUNT_OF(saying)];
-    int fd = open_connection(fixture->port);
+    int fd = open_connection(fixture->server.port);
     assert_true(fd >= 0);
     assert_true(send(fd, text, strlen(text), MSG_NOSIGNAL) >= 0);
     if (number % 3 == 0) { /* a reset instead of an end */
@@ -278,7 +237,7 @@ static void come_and_go(const struct fixture *fixture, unsigned number)
 
 static void connections_that_come_and_go_leave_nothing(void **state)
 {
-    struct fixture *fixture = start(state, NULL);
+    struct fixture *fixture = served_start(state, NULL);
     for (unsigned i = 0; i < COMING_AND_GOING / 5; i++) /* what allocators keep from then on */
         come_and_go(fixture, i);
     assert_true(comes_to_answer(fixture));
@@ -301,12 +260,12 @@ static void connections_that_come_and_go_leave_nothing(void **state)
 
 static void out_of_files_those_served_go_on(void **state)
 {
-    struct fixture *fixture = start(state, NULL);
-    int served = open_connection(fixture->port), waiting[20];
+    struct fixture *fixture = served_start(state, NULL);
+    int served = open_connection(fixture->server.port), waiting[20];
     assert_int_equal(ask_on(served, "/livez"), 200);
     limit(fixture, RLIMIT_NOFILE, open_files(fixture) - 3 + 1);
     for (size_t i = 0; i < COUNT_OF(waiting); i++) /* the kernel's queue takes them */
-        waiting[i] = open_connection(fixture->port);
+        waiting[i] = open_connection(fixture->server.port);
     double cpu = cpu_seconds(fixture);
     for (int i = 0; i < 100; i++) {
         assert_int_equal(ask_on(served, "/livez"), 200);
@@ -332,14 +291,14 @@ static void out_of_threads_those_served_go_on(void **state)
         print_message("# a sanitizer's address space cannot be limited\n");
         skip();
     }
-    struct fixture *fixture = start(state, NULL);
-    int served = open_connection(fixture->port), others[20];
+    struct fixture *fixture = served_start(state, NULL);
+    int served = open_connection(fixture->server.port), others[20];
     uint64_t files = open_files(fixture);
     unsigned refused = 0;
     assert_int_equal(ask_on(served, "/livez"), 200);
     limit(fixture, RLIMIT_AS, (status_line(fixture, "VmSize:") << 10) + (2 << 20));
     for (size_t i = 0; i < COUNT_OF(others); i++) {
-        others[i] = open_connection(fixture->port);
+        others[i] = open_connection(fixture->server.port);
         refused += ask_on(others[i], "/livez") != 200;
     }
     print_message("# %u of %zu were refused\n", refused, COUNT_OF(others));
@@ -361,7 +320,7 @@ static size_t series(const struct fixture *fixture)
 {
     char *metrics = NULL;
     size_t lines = 0;
-    assert_int_equal(wire_ask(fixture->port, "GET", "/metrics", "", NULL, 0, &metrics), 200);
+    assert_int_equal(wire_ask(fixture->server.port, "GET", "/metrics", "", NULL, 0, &metrics), 200);
     for (const char *at = metrics; *at != '\0'; at++)
         lines += *at == '\n';
     free(metrics);
@@ -372,7 +331,7 @@ static void metrics_do_not_grow_with_urls_methods_and_hosts(void **state)
 {
     static const char *const methods[] = {"GET", "PUT", "DELETE", NULL /* one of its own */};
     static const char *const folders[] = {"/keys/", "/problems/", "/admin/compactions/", "/"};
-    struct fixture *fixture = start(state, NULL);
+    struct fixture *fixture = served_start(state, NULL);
     static struct wire wire;
     size_t before = series(fixture); /* and its own is there from now on */
     wire.fd = -1;
@@ -387,7 +346,7 @@ static void metrics_do_not_grow_with_urls_methods_and_hosts(void **state)
         if (i == 64) /* each kind of them was there */
             before = series(fixture);
         if (wire.fd < 0)
-            assert_true(wire_open(&wire, fixture->port));
+            assert_true(wire_open(&wire, fixture->server.port));
         assert_true(wire_request(&wire, methods[i % 4] != NULL ? methods[i % 4] : method, target,
                                  "", NULL, 0, &response));
         assert_true(response.status >= 400);
@@ -398,11 +357,6 @@ static void metrics_do_not_grow_with_urls_methods_and_hosts(void **state)
     assert_int_equal(series(fixture), before);
     wire_close(&wire);
 }
-
-#define WITH_SERVER(promise, function)                                                             \
-    {                                                                                              \
-        promise, function, set_up, tear_down, NULL                                                 \
-    }
 
 int main(int argc, char **argv)
 {

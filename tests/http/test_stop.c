@@ -4,38 +4,10 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-#include "../lib/child.h"
-#include "../lib/test.h"
+#include "../lib/served.h"
 #include "../lib/wire.h"
 
 enum { WRITERS = 8, PUTS_MAX = 5000 };
-
-struct fixture {
-    char *directory;
-    struct child server;
-};
-
-static int set_up(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof *fixture);
-    fixture->directory = test_directory_make();
-    *state = fixture;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *fixture = *state;
-    child_end(&fixture->server, SIGKILL);
-    test_directory_remove(fixture->directory);
-    free(fixture);
-    return 0;
-}
-
-static void start(struct fixture *fixture, const char *const *arguments)
-{
-    child_start(&fixture->server, fixture->directory, arguments);
-}
 
 static struct wire *connect_to(const struct fixture *fixture)
 {
@@ -74,7 +46,7 @@ static void a_request_under_way_is_finished(void **state)
 {
     struct fixture *fixture = *state;
     struct wire_response response;
-    start(fixture, NULL);
+    served_start(state, NULL);
     struct wire *put = begin_put(fixture), *idle = connect_to(fixture);
     assert_true(wire_request(idle, "GET", "/readyz", "", NULL, 0, &response));
     assert_int_equal(response.status, 200);
@@ -97,7 +69,7 @@ static void a_request_under_way_is_finished(void **state)
     wire_free(idle);
 
     char *body = NULL;
-    start(fixture, NULL);
+    served_start(state, NULL);
     assert_int_equal(wire_ask(fixture->server.port, "GET", "/keys/k", "", NULL, 0, &body), 200);
     assert_string_equal(body, "halfwhole");
     free(body);
@@ -108,7 +80,7 @@ static void a_compaction_is_not_begun_any_more(void **state)
 {
     struct fixture *fixture = *state;
     struct wire_response response;
-    start(fixture, NULL);
+    served_start(state, NULL);
     struct wire *put = begin_put(fixture), *asking = connect_to(fixture);
     assert_true(wire_request(asking, "GET", "/livez", "", NULL, 0, &response));
     wire_response_done(&response);
@@ -130,7 +102,7 @@ static void a_compaction_is_not_begun_any_more(void **state)
 static void a_client_that_does_not_go_on_is_not_waited_for_longer(void **state)
 {
     struct fixture *fixture = *state;
-    start(fixture, (const char *const[]){"--drain-ms", "300ms", NULL});
+    served_start(state, (const char *const[]){"--drain-ms", "300ms", NULL});
     struct wire *put = begin_put(fixture);
     kill(fixture->server.pid, SIGTERM);
     assert_int_equal(child_wait(&fixture->server, 10), 0);
@@ -141,14 +113,14 @@ static void a_client_that_does_not_go_on_is_not_waited_for_longer(void **state)
 static void a_second_signal_ends_it_at_once(void **state)
 {
     struct fixture *fixture = *state;
-    start(fixture, (const char *const[]){"--drain-ms", "1h", NULL});
+    served_start(state, (const char *const[]){"--drain-ms", "1h", NULL});
     struct wire *put = begin_put(fixture);
     signal_and_wait_for_draining(fixture);
     kill(fixture->server.pid, SIGTERM);
     int code = child_wait(&fixture->server, 10);
     assert_int_not_equal(code, -1);
     wire_free(put);
-    start(fixture, NULL); /* and the store is whole */
+    served_start(state, NULL); /* and the store is whole */
     assert_int_equal(wire_ask(fixture->server.port, "GET", "/keys/k", "", NULL, 0, NULL), 404);
     assert_int_equal(child_end(&fixture->server, SIGINT), 0);
 }
@@ -196,7 +168,7 @@ static void every_write_answered_before_the_end_is_kept(void **state)
 {
     struct fixture *fixture = *state;
     struct writer writers[WRITERS] = {{0}};
-    start(fixture, NULL);
+    served_start(state, NULL);
     for (unsigned i = 0; i < WRITERS; i++) {
         writers[i].port = fixture->server.port;
         writers[i].number = i;
@@ -210,7 +182,7 @@ static void every_write_answered_before_the_end_is_kept(void **state)
         pthread_join(writers[i].thread, NULL);
         assert_int_equal(writers[i].refused, 0);
     }
-    start(fixture, NULL);
+    served_start(state, NULL);
     struct wire *wire = connect_to(fixture);
     for (unsigned i = 0; i < WRITERS; i++) {
         for (unsigned k = 0; k < writers[i].answered; k++) {
@@ -226,11 +198,6 @@ static void every_write_answered_before_the_end_is_kept(void **state)
     wire_free(wire);
     assert_int_equal(child_end(&fixture->server, SIGTERM), 0);
 }
-
-#define WITH_SERVER(promise, function)                                                             \
-    {                                                                                              \
-        promise, function, set_up, tear_down, NULL                                                 \
-    }
 
 int main(int argc, char **argv)
 {
