@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -155,7 +156,7 @@ char *codec_discovery(const struct discovery *discovery, size_t *out_size)
     const struct engine_limits *limits = discovery->limits;
     json_t *object = json_pack(
         "{s:s, s:s, s:s?, s:{s:s, s:s, s:o}, s:{s:I, s:I, s:I, s:I, s:I, s:I},"
-        " s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}",
+        " s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}",
         "name", "keyrest", "version", discovery->version, "epoch", discovery->epoch, "engine",
         "scheme", limits->scheme, "durability", limits->durability, "capabilities",
         capabilities(limits->capabilities), "limits", "key_bytes_max",
@@ -164,9 +165,9 @@ char *codec_discovery(const struct discovery *discovery, size_t *out_size)
         (json_int_t)discovery->condition_tags_max, "batch_operations_max",
         (json_int_t)limits->batch_operations_max, "batch_get_keys_max",
         (json_int_t)discovery->batch_get_keys_max, "links", "keys", "/keys/{key}", "list", "/keys",
-        "batch", "/batch", "batch_get", "/batch/get", "incr", "/incr/{key}", "openapi",
-        "/openapi.yaml", "problems", "/problems/{code}", "metrics", "/metrics", "livez", "/livez",
-        "readyz", "/readyz", "compactions", "/admin/compactions");
+        "batch", "/batch", "batch_get", "/batch/get", "ttl", "/ttl/{key}", "incr", "/incr/{key}",
+        "openapi", "/openapi.yaml", "problems", "/problems/{code}", "metrics", "/metrics", "livez",
+        "/livez", "readyz", "/readyz", "compactions", "/admin/compactions");
     return write_out(object, true, JSON_INDENT(2), out_size);
 }
 
@@ -238,6 +239,16 @@ static bool set_time(json_t *object, const char *name, int64_t ms)
         return set(object, name, json_null());
     timestamp_write(ms, text);
     return set_text(object, name, text);
+}
+
+char *codec_ttl(int64_t expires_ms, int64_t now_ms, size_t *out_size)
+{
+    json_t *object = json_object();
+    uint64_t left_ms = expires_ms > now_ms ? (uint64_t)(expires_ms - now_ms) : 0;
+    bool ok = (expires_ms != 0 ? set_number(object, "ttl_ms", left_ms)
+                               : set(object, "ttl_ms", json_null())) &&
+              set_time(object, "expires", expires_ms);
+    return write_out(object, ok, JSON_COMPACT, out_size);
 }
 
 static bool set_content_type(json_t *object, struct bytes meta)

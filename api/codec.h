@@ -59,6 +59,9 @@ char *codec_list_end(uint64_t count, size_t *out_size);
 size_t codec_deleted_room(const char *next);
 size_t codec_deleted(uint64_t deleted, const char *next, char *room);
 
+/* {"ttl_ms": N, "expires": "..."}, both null for a key that stays (`expires_ms` 0). */
+char *codec_ttl(int64_t expires_ms, int64_t now_ms, size_t *out_size);
+
 /* {"compactions": [...]}, in the order given. */
 char *codec_compactions(const struct engine_compaction *rows, size_t count, size_t *out_size);
 

@@ -10,6 +10,7 @@
 
 bool key_put_begin(struct api *api, struct exchange *exchange);
 bool batch_begin(struct api *api, struct exchange *exchange);
+bool ttl_put_begin(struct api *api, struct exchange *exchange);
 
 void keys_list(struct api *api, struct exchange *exchange, struct response *out_response);
 void keys_delete(struct api *api, struct exchange *exchange, struct response *out_response);
@@ -18,6 +19,9 @@ void key_put(struct api *api, struct exchange *exchange, struct response *out_re
 void key_delete(struct api *api, struct exchange *exchange, struct response *out_response);
 void batch_get(struct api *api, struct exchange *exchange, struct response *out_response);
 void batch_post(struct api *api, struct exchange *exchange, struct response *out_response);
+void ttl_get(struct api *api, struct exchange *exchange, struct response *out_response);
+void ttl_put(struct api *api, struct exchange *exchange, struct response *out_response);
+void ttl_delete(struct api *api, struct exchange *exchange, struct response *out_response);
 void incr_post(struct api *api, struct exchange *exchange, struct response *out_response);
 void health_live(struct api *api, struct exchange *exchange, struct response *out_response);
 void health_ready(struct api *api, struct exchange *exchange, struct response *out_response);

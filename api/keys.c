@@ -52,14 +52,10 @@ static void answer_value(struct response *response, struct engine_item *item)
     take_value(response, item);
 }
 
-/* The headers of RFC 9110 section 15.4.5, and the length that a 200 would have. */
 static void answer_not_modified(struct response *response, struct engine_item *item)
 {
-    response->status = 304;
-    reply_version(response, item->version, item->expires_ms);
+    reply_not_modified(response, item->version, item->expires_ms, item->value.size);
     reply_header(response, "Cache-Control", "no-cache");
-    response->body_kind = RESPONSE_OMITTED;
-    response->body_bytes = item->value.size;
     engine_item_done(item);
 }
 

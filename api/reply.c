@@ -164,6 +164,15 @@ void reply_charged(struct response *response, const char *content_type, char *bo
     response->owner = owner;
 }
 
+void reply_not_modified(struct response *response, struct engine_version version,
+                        int64_t expires_ms, size_t size)
+{
+    response->status = 304;
+    reply_version(response, version, expires_ms);
+    response->body_kind = RESPONSE_OMITTED;
+    response->body_bytes = size;
+}
+
 void reply_stream(struct response *response, const char *content_type,
                   ssize_t (*read)(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns),
                   void (*release)(void *owner), void *owner)

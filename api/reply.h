@@ -40,6 +40,10 @@ void reply_owned(struct response *response, unsigned status, const char *content
 void reply_charged(struct response *response, const char *content_type, char *body, size_t size,
                    struct text_budget *budget, uint64_t charged);
 
+/* 304 with the length that a 200 would have: the headers of RFC 9110 section 15.4.5 but Cache-Control. */
+void reply_not_modified(struct response *response, struct engine_version version,
+                        int64_t expires_ms, size_t size);
+
 /* A body that is read when it is sent; `release` takes the owner at the end. */
 void reply_stream(struct response *response, const char *content_type,
                   ssize_t (*read)(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns),

@@ -359,10 +359,8 @@ static void exchange_one(struct talk *talk, struct fuzz_input *input)
 static bool open_talk(struct talk *talk, struct fuzz_input *input)
 {
     struct engine_options limits = engine_options_default();
-    struct api_options options = {.version = "1.2.3",
-                                  .loopback = true,
-                                  .batch_get_keys_max = 4,
-                                  .time = &talk->time.source};
+    struct api_options options = {
+        .version = "1.2.3", .loopback = true, .batch_get_keys_max = 4, .time = &talk->time.source};
     struct failure failure = {0};
     bool fails = input->size > 0 && *input->data == '?';
     AUTO_FREE char *parameters = fails ? fuzz_text(input, '\n') : strdup("");

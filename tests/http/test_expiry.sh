@@ -67,6 +67,48 @@ outlives_a_kill() {
 }
 promise "expiry outlives kill -9, and brings nothing back" outlives_a_kill
 
+is_set_beside_the_value() {
+    request PUT /keys/lease --data-binary v -H 'Content-Type: a/b'; local first; first=$(etag)
+    request GET /ttl/lease; expect_status 200; expect_body '{"ttl_ms":null,"expires":null}'$'\n'; expect_header ETag "$first"
+    expect_header Cache-Control no-store
+    request PUT /ttl/lease --json '{"ttl":"60s"}' -H "If-Match: $first"; expect_status 204
+    local second expires; second=$(etag) expires=$(header Keyrest-Expires)
+    expect_match Keyrest-Expires "$expires" "$time_pattern"
+    request PUT /ttl/lease --json '{"ttl":"1s"}' -H "If-Match: $first"; expect_problem 412 precondition-failed; expect_header ETag "$second"
+    request GET /ttl/lease -H "If-Match: $first"; expect_problem 412 precondition-failed
+    request GET /ttl/lease; expect_match ttl_ms "$(member ttl_ms)" '^(60000|[1-5]?[0-9]{4}|[0-9]{1,4})$'; expect expires "$(member expires)" "$expires"
+    request HEAD /ttl/lease; expect_status 200; expect_header Keyrest-Expires "$expires"
+    request GET /ttl/lease -H "If-None-Match: $second"; expect_status 304; expect_header ETag "$second"
+    request GET /keys/lease; expect_body v; expect_header Content-Type a/b; expect_header ETag "$second"
+    request PUT /ttl/lease --json '{"expires":"2999-01-01T00:00:00Z"}'; expect_header Keyrest-Expires 2999-01-01T00:00:00.000Z
+    request DELETE /ttl/lease -H "If-Match: $first"; expect_problem 412 precondition-failed
+    request DELETE /ttl/lease; expect_status 204; expect_header Keyrest-Expires ''
+    request PUT /ttl/lease --json '{"ttl":"1ms"}'; expect_status 204
+    until_gone lease
+    request GET /ttl/lease; expect_problem 404 key-not-found
+    request PUT /ttl/lease --json '{"ttl":"1h"}' -H 'If-Match: *'; expect_problem 404 key-not-found
+    request DELETE /ttl/lease; expect_problem 404 key-not-found
+}
+promise "/ttl/{key} tells and sets when a key expires, and leaves the value as it is" is_set_beside_the_value
+
+refuses_other_bodies() {
+    local long; long=$(printf 'k%.0s' $(seq 1025))
+    request PUT /keys/lease --data-binary v
+    request PUT /ttl/lease -d '{"ttl":"1h"}'; expect_problem 415 media-type
+    request PUT /ttl/lease --json '{"ttl":'; expect_problem 400 bad-json
+    request PUT /ttl/lease --json '{"ttl":60}'; expect_problem 422 bad-shape; expect pointer "$(member pointer)" /ttl
+    request PUT /ttl/lease --json '{"expires":"1999-01-01T00:00:00Z"}'; expect_problem 422 bad-shape; expect pointer "$(member pointer)" /expires
+    request PUT /ttl/ --json '{"ttl":"1h"}'; expect_problem 400 key-empty
+    request PUT "/ttl/$long" --json '{"ttl":"1h"}'; expect_problem 414 key-too-long
+    request GET "/ttl/$long"; expect_problem 414 key-too-long
+    request DELETE "/ttl/$long"; expect_problem 414 key-too-long
+    request POST /ttl/lease; expect_problem 405 method-not-allowed; expect_header Allow 'GET, HEAD, PUT, DELETE, OPTIONS'
+    head -c 40000000 /dev/zero >"$work/huge"
+    request PUT /ttl/lease -H 'Content-Type: application/json' -T "$work/huge"; expect_problem 413 batch-too-large
+    request GET /ttl/lease; expect_match body "$(<"$work/body")" null
+}
+promise "other bodies, keys and methods of /ttl/{key} are refused" refuses_other_bodies
+
 answers_what_it_replaced() {
     request PUT '/keys/swap?return=previous' --data-binary one -H 'Content-Type: text/plain'; expect_status 201; expect_body ''
     expect_header Location /keys/swap; local first; first=$(etag)
@@ -84,5 +126,30 @@ answers_what_it_replaced() {
     request PUT '/keys/swap?return=previous' --data-binary small; expect_status 200; expect_same "$work/large"
 }
 promise "return=previous answers the value that was replaced or removed" answers_what_it_replaced
+
+tells_why_it_is_not_applied() {
+    local row engine_status code wanted number=1 rules='' rows=(BUSY=busy=503 UNKNOWN=outcome-unknown=504
+        NO_SPACE=disk-full=507 UNSUPPORTED=unsupported=501 CORRUPT=data-corrupt=500)
+    server_end
+    for row in "${rows[@]}" "${rows[@]}" "${rows[@]}" "${rows[@]}"; do
+        number=$((number + 1)); rules+="fail=commit:${row%%=*}:$number&"
+    done
+    server_start --engine "memory:?$rules"
+    request PUT /keys/k --data-binary old
+    for row in "${rows[@]}"; do
+        IFS='=' read -r engine_status code wanted <<<"$row"; request PUT /ttl/k --json '{"ttl":"1h"}'; expect_problem "$wanted" "$code" "PUT at $engine_status"
+    done
+    for row in "${rows[@]}"; do
+        IFS='=' read -r engine_status code wanted <<<"$row"; request DELETE /ttl/k; expect_problem "$wanted" "$code" "DELETE at $engine_status"
+    done
+    for row in "${rows[@]}"; do
+        IFS='=' read -r engine_status code wanted <<<"$row"; request PUT '/keys/k?return=previous' --data-binary new; expect_problem "$wanted" "$code" "return=previous at $engine_status"
+    done
+    for row in "${rows[@]}"; do
+        IFS='=' read -r engine_status code wanted <<<"$row"; request PUT '/keys/k?ttl=keep' --data-binary new; expect_problem "$wanted" "$code" "ttl=keep at $engine_status"
+    done
+    request GET /keys/k; expect_body old
+}
+promise "what depends on the value tells why it is not applied" tells_why_it_is_not_applied
 
 finish

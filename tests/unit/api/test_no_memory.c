@@ -246,6 +246,32 @@ static void a_refused_batch_says_why_or_has_no_memory(void **state)
              .body = bytes_of("{\"ops\":[{\"op\":\"put\",\"key\":\"k\",\"json\":{\"a\":nul}}]}"));
 }
 
+/* The value stays, whatever becomes of its expiry, which is told if and only if it is set. */
+static void an_expiry_is_set_if_and_only_if_the_answer_says_so(void **state)
+{
+    (void)state;
+    const struct request request = {
+        .method = "PUT", .target = "/ttl/k", JSON, .body = bytes_of("{\"ttl\":\"1h\"}")};
+    for (int local = 0; local <= 1; local++) {
+        struct fixture fixture;
+        begin(&fixture, local);
+        bool failed = true;
+        for (size_t at = 0; failed; at++) {
+            struct answer answer;
+            assert_true(at < ALLOCATIONS_MAX);
+            make_key(&fixture.client, true);
+            failed = fail_at(&fixture.client, &request, at, SHORT_ONCE, &answer);
+            check_answer(&answer, 204, failed);
+            ANSWER read = get(&fixture.client, "/keys/k");
+            assert_string_equal(read.body, old_value);
+            assert_int_equal(header_of(&read, "Keyrest-Expires")[0] != '\0',
+                             answer.response.status == 204);
+            answer_done(&answer);
+        }
+        end(&fixture);
+    }
+}
+
 static void a_refused_write_changes_nothing(void **state)
 {
     (void)state;
@@ -289,6 +315,8 @@ static void other_resources_are_whole_or_refused(void **state)
     WITH_KEY(200, .method = "GET", .target = "/keys?prefix=k&fields=key,value");
     WITH_KEY(200, .method = "POST", .target = "/batch/get", JSON,
              .body = bytes_of("{\"keys\":[\"k\",{\"key_base64\":\"aw==\"},\"none\"]}"));
+    WITH_KEY(200, .method = "GET", .target = "/ttl/k");
+    WITH_KEY(304, .method = "GET", .target = "/ttl/k", .headers = {"If-None-Match: *"});
     WITH_KEY(200, .method = "GET", .target = "/readyz?verbose");
     WITH_KEY(200, .method = "GET", .target = "/problems/busy");
     WITH_KEY(200, .method = "GET", .target = "/metrics");
@@ -326,6 +354,8 @@ int main(int argc, char **argv)
              a_batch_is_applied_if_and_only_if_the_answer_says_so),
         TEST("a refused batch says why, or has no memory",
              a_refused_batch_says_why_or_has_no_memory),
+        TEST("an expiry is set if and only if the answer says so",
+             an_expiry_is_set_if_and_only_if_the_answer_says_so),
         TEST("a refused write changes nothing", a_refused_write_changes_nothing),
         TEST("a write whose outcome is unknown is not told to have failed",
              a_write_whose_outcome_is_unknown_is_not_told_to_have_failed),
