@@ -31,8 +31,8 @@ static void an_unknown_path_is_404(void **state)
 {
     (void)state;
     static const char *const paths[] = {
-        "/key",    "/key/a", "/livez/",      "/LIVEZ",    "//",    "/keys%2Fa",  "/livezz",
-        "/metric", "/ttl/a", "/favicon.ico", "/problems", "/live", "/problems/", "/problems/x"};
+        "/key",    "/key/a",  "/livez/",      "/LIVEZ",    "//",    "/keys%2Fa",  "/livezz",
+        "/metric", "/ttls/a", "/favicon.ico", "/problems", "/live", "/problems/", "/problems/x"};
     CLIENT client = client_open("memory:");
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         ANSWER answer = get(&client, paths[i]);
