@@ -227,7 +227,8 @@ static void refuse_conflict(const struct batch *batch, struct problem *problem)
     for (uint32_t i = 0; i < batch->count; i++) {
         const struct step *step = &batch->members[i].step;
         struct engine_version current = batch->members[i].operation->before;
-        if (conditions_judge(&step->conditions, current) == CONDITIONS_HOLD)
+        if (conditions_judge(&step->conditions, &(struct engine_item){.version = current}) ==
+            CONDITIONS_HOLD)
             continue;
         memcpy(keys, step->key.data, step->key.size);
         failed[count++] = (struct problem_failed){i, {keys, step->key.size}, current};

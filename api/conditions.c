@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+#include "http_date.h"
+#include "router.h"
+
 /* One field's list, perhaps from several lines. */
 struct tag_list {
     const char *header;
@@ -124,24 +127,56 @@ bool conditions_add(struct conditions *conditions, enum header_name name, struct
     return read_line(&list, text, problem) && end_list(&list, conditions, problem);
 }
 
-bool conditions_read(const struct exchange *exchange, const struct headers *headers,
-                     struct conditions *out_conditions, struct problem *problem)
+static bool read_date(const struct headers *headers, enum header_name name,
+                      const struct time_source *time, int64_t *out_seconds)
 {
+    return headers->counts[name] == 1 &&
+           http_date_read(headers->values[name], time->wall_ms(time) / 1000, out_seconds);
+}
+
+bool conditions_read(const struct exchange *exchange, const struct headers *headers,
+                     const struct time_source *time, struct conditions *out_conditions,
+                     struct problem *problem)
+{
+    bool is_read = method_is_safe(method_find(exchange->method));
     out_conditions->count = 0;
+    out_conditions->has_unmodified_since =
+        headers->counts[HEADER_IF_MATCH] == 0 &&
+        read_date(headers, HEADER_IF_UNMODIFIED_SINCE, time, &out_conditions->unmodified_since);
+    out_conditions->has_modified_since =
+        is_read && headers->counts[HEADER_IF_NONE_MATCH] == 0 &&
+        read_date(headers, HEADER_IF_MODIFIED_SINCE, time, &out_conditions->modified_since);
     return read_field(exchange, headers, HEADER_IF_MATCH, out_conditions, problem) &&
            read_field(exchange, headers, HEADER_IF_NONE_MATCH, out_conditions, problem);
 }
 
-enum conditions_verdict conditions_judge(const struct conditions *conditions,
-                                         struct engine_version current)
+bool conditions_are_none(const struct conditions *conditions)
 {
+    return conditions->count == 0 && !conditions->has_unmodified_since &&
+           !conditions->has_modified_since;
+}
+
+/* By whole seconds, since dates have no more. What is absent has no date either. */
+static bool is_modified_since(const struct engine_item *item, int64_t seconds)
+{
+    return item->version.sequence != 0 && item->modified_ms >= (seconds + 1) * 1000;
+}
+
+enum conditions_verdict conditions_judge(const struct conditions *conditions,
+                                         const struct engine_item *current)
+{
+    if (conditions->has_unmodified_since &&
+        is_modified_since(current, conditions->unmodified_since))
+        return CONDITIONS_FAILED;
     for (uint32_t i = 0; i < conditions->count; i++) {
         const struct engine_condition *condition = &conditions->items[i];
-        if (engine_condition_holds(condition, current))
+        if (engine_condition_holds(condition, current->version))
             continue;
         return condition->kind == ENGINE_IF_ABSENT || condition->kind == ENGINE_IF_NONE_OF
                    ? CONDITIONS_NOT_MODIFIED
                    : CONDITIONS_FAILED;
     }
-    return CONDITIONS_HOLD;
+    bool is_same = conditions->has_modified_since && current->version.sequence != 0 &&
+                   !is_modified_since(current, conditions->modified_since);
+    return is_same ? CONDITIONS_NOT_MODIFIED : CONDITIONS_HOLD;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preconditions (RFC 9110 section 13) as data for the engine: If-Match and If-None-Match, in the
- * order of section 13.2.2. Values have no date here, so that If-Modified-Since and
- * If-Unmodified-Since are ignored, as sections 13.1.3 and 13.1.4 demand.
+ * Preconditions (RFC 9110 section 13), in the order of section 13.2.2: If-Match and If-None-Match as
+ * data for the engine, and where one of them is absent its date, If-Unmodified-Since or, of a read,
+ * If-Modified-Since. The engine judges no dates: current.h.
  */
 #ifndef KEYREST_API_CONDITIONS_H
 #define KEYREST_API_CONDITIONS_H
@@ -18,11 +18,18 @@ struct conditions {
     struct engine_condition items[CONDITIONS_MAX];
     uint32_t count;
     struct engine_version versions[CONDITIONS_MAX][CONDITIONS_TAGS_MAX];
+    /* Unix seconds */
+    bool has_unmodified_since, has_modified_since;
+    int64_t unmodified_since, modified_since;
 };
 
-/* bad-condition. `out_conditions->count` is 0 when none was sent. */
+/* bad-condition. A malformed or repeated date is ignored, as sections 13.1.3 and 13.1.4 demand. */
 MUST_CHECK bool conditions_read(const struct exchange *exchange, const struct headers *headers,
-                                struct conditions *out_conditions, struct problem *problem);
+                                const struct time_source *time, struct conditions *out_conditions,
+                                struct problem *problem);
+
+/* Whether nothing is asked for. */
+bool conditions_are_none(const struct conditions *conditions);
 
 /*
  * Adds what a field's text says, read as the header `name` (If-Match or If-None-Match), which was not
@@ -37,8 +44,8 @@ enum conditions_verdict {
     CONDITIONS_NOT_MODIFIED, /* 304 for a read, 412 for a write */
 };
 
-/* Judges them for a key whose version is `current` (sequence 0: absent). */
+/* Judges them for what a key has now (zero: absent, and then without a date). */
 enum conditions_verdict conditions_judge(const struct conditions *conditions,
-                                         struct engine_version current);
+                                         const struct engine_item *current);
 
 #endif

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading, trying, telling whose condition failed. */
+/* Reading, judging, trying. */
 #include "current.h"
-
-#include <string.h>
 
 static enum status read_item(struct engine *engine, struct bytes key, bool with_value,
                              struct engine_item *out_item)
@@ -12,21 +10,18 @@ static enum status read_item(struct engine *engine, struct bytes key, bool with_
     return status == STATUS_NOT_FOUND ? STATUS_OK : status; /* it is zero */
 }
 
-/* Commits under the request's conditions, and that `item` is still what is there. */
+/* Commits if `item` is still what is there. */
 static enum status commit(struct api *api, const struct exchange *exchange,
                           const struct engine_item *item, struct engine_operation *operation)
 {
-    const struct conditions *own = &exchange->request->conditions;
     struct engine_context context = {exchange->deadline_ns, exchange->cancel};
-    struct engine_condition conditions[CONDITIONS_MAX + 1];
-    memcpy(conditions, own->items, own->count * sizeof *conditions);
-    conditions[own->count] = (struct engine_condition){
+    struct engine_condition still_there = {
         .kind = item->version.sequence != 0 ? ENGINE_IF_ONE_OF : ENGINE_IF_ABSENT,
         .versions = &item->version,
         .version_count = 1,
     };
-    operation->conditions = conditions;
-    operation->condition_count = own->count + 1;
+    operation->conditions = &still_there;
+    operation->condition_count = 1;
     enum status status = engine_commit(api->engine, operation, 1, &context);
     operation->conditions = NULL;
     operation->condition_count = 0;
@@ -43,7 +38,11 @@ enum status current_commit(struct api *api, const struct exchange *exchange, boo
         struct engine_item item = {0};
         operation->key = request->key;
         enum status status = read_item(api->engine, request->key, with_value, &item);
+        bool holds = conditions_judge(&request->conditions, &item) == CONDITIONS_HOLD;
+        operation->version = item.version;
         if (status == STATUS_OK)
+            status = holds ? STATUS_OK : STATUS_CONFLICT;
+        if (status == STATUS_OK && change != NULL)
             status = change(context, &item, operation);
         if (status == STATUS_OK)
             status = commit(api, exchange, &item, operation);
@@ -52,8 +51,7 @@ enum status current_commit(struct api *api, const struct exchange *exchange, boo
             return STATUS_OK;
         }
         engine_item_done(&item);
-        if (status != STATUS_CONFLICT ||
-            conditions_judge(&request->conditions, operation->version) != CONDITIONS_HOLD)
+        if (status != STATUS_CONFLICT || !holds)
             return status;
         if (time->monotonic_ns(time) >= exchange->deadline_ns)
             return STATUS_BUSY;

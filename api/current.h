@@ -2,8 +2,8 @@
 /*
  * Writes that depend on what is there: the newest version is read, the write is made of it, and is
  * committed under the condition that it is still the newest. When another write came between, all
- * begins anew, until the deadline. The request's own conditions are judged by the same commit, before
- * that one. One thread.
+ * begins anew, until the deadline. The request's own conditions, dates among them, are judged by what
+ * was read: it is what the commit finds. One thread.
  */
 #ifndef KEYREST_API_CURRENT_H
 #define KEYREST_API_CURRENT_H
@@ -12,7 +12,8 @@
 
 /*
  * Makes the operation of what is there (zero: nothing); all but key and conditions is its own. It may
- * be called again. Anything but OK ends the request with that status, nothing is applied.
+ * be called again. Anything but OK ends the request with that status, nothing is applied. NULL: the
+ * operation is made already.
  */
 typedef enum status current_change(void *context, const struct engine_item *item,
                                    struct engine_operation *operation);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "../engine/number.h"
+#include "current.h"
 #include "handlers.h"
 #include "reply.h"
 #include "request.h"
@@ -27,13 +28,29 @@ static void answer_number(struct response *response, const struct engine_operati
     reply_version(response, operation->version, operation->expires_ms);
 }
 
+/* The engine counts, and judges all but a date. */
+static enum status count(struct api *api, const struct exchange *exchange,
+                         struct engine_operation *operation)
+{
+    const struct conditions *conditions = &exchange->request->conditions;
+    struct engine_context context = {exchange->deadline_ns, exchange->cancel};
+    struct engine_item before = {0};
+    if (!conditions->has_unmodified_since) {
+        operation->conditions = conditions->items;
+        operation->condition_count = conditions->count;
+        return engine_commit(api->engine, operation, 1, &context);
+    }
+    enum status status = current_commit(api, exchange, false, NULL, NULL, operation, &before);
+    engine_item_done(&before);
+    return status;
+}
+
 void incr_post(struct api *api, struct exchange *exchange, struct response *out_response)
 {
     struct api_request *request = exchange->request;
-    struct engine_context context = {exchange->deadline_ns, exchange->cancel};
     struct engine_operation operation = {.type = ENGINE_ADD, .key = request->key};
     if (!read_by(&request->parameters, &operation.by, &request->problem) ||
-        !conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+        !request_read_conditions(api, exchange))
         return;
     /* Once it is counted no lack of memory may say that it was not: the answer's room comes first. */
     AUTO_FREE char *text = malloc(NUMBER_BYTES_MAX);
@@ -41,9 +58,7 @@ void incr_post(struct api *api, struct exchange *exchange, struct response *out_
         request_fail(api, request, STATUS_NO_MEMORY);
         return;
     }
-    operation.conditions = request->conditions.items;
-    operation.condition_count = request->conditions.count;
-    enum status status = engine_commit(api->engine, &operation, 1, &context);
+    enum status status = count(api, exchange, &operation);
     if (status == STATUS_OK)
         answer_number(out_response, &operation, TAKE(text));
     else if (status == STATUS_CONFLICT)

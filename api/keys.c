@@ -5,6 +5,7 @@
 #include "current.h"
 #include "handlers.h"
 #include "meta.h"
+#include "range.h"
 #include "reply.h"
 #include "request.h"
 
@@ -28,28 +29,42 @@ static void add_kept_headers(struct response *response, struct bytes meta)
     reply_header(response, "Content-Security-Policy", "sandbox");
 }
 
-/* Hands the item's bytes over to the response, or releases them when there are none to send. */
-static void take_value(struct response *response, struct engine_item *item)
+/* Hands the bytes of the range over where they are, or releases them when there are none to send. */
+static void take_value(struct response *response, struct engine_item *item,
+                       const struct range *range)
 {
-    response->body_bytes = item->value.size;
-    if (item->value.data == NULL || item->value.size == 0) {
-        response->body_kind = item->value.size > 0 ? RESPONSE_OMITTED : RESPONSE_NONE;
+    response->body_bytes = range->count;
+    if (item->value.data == NULL || range->count == 0) {
+        response->body_kind = range->count > 0 ? RESPONSE_OMITTED : RESPONSE_NONE;
         engine_item_done(item);
         return;
     }
-    response->body = item->value.data;
+    response->body = (const char *)item->value.data + range->first;
     response->body_kind = item->release != NULL ? RESPONSE_OWNED : RESPONSE_STATIC;
     response->release = item->release;
     response->owner = item->owner;
 }
 
-static void answer_value(struct response *response, struct engine_item *item)
+static void add_content_range(struct response *response, const struct range *range, uint64_t size)
 {
-    response->status = 200;
+    char *room = reply_header_room(response, "Content-Range", RANGE_CONTENT_BYTES);
+    if (room != NULL)
+        range_write(range, size, room);
+}
+
+static void answer_value(const struct api *api, struct response *response, struct engine_item *item,
+                         const struct range *range)
+{
+    const struct time_source *time = api->options.time;
+    response->status = range->kind == RANGE_PART ? 206 : 200;
+    if (range->kind == RANGE_PART)
+        add_content_range(response, range, item->value.size);
     reply_version(response, item->version, item->expires_ms);
+    reply_last_modified(response, item->modified_ms, time->wall_ms(time));
     reply_header(response, "Cache-Control", "no-cache"); /* keep, but ask each time */
+    reply_header(response, "Accept-Ranges", "bytes");
     add_kept_headers(response, item->meta);
-    take_value(response, item);
+    take_value(response, item, range);
 }
 
 static void answer_not_modified(struct response *response, struct engine_item *item)
@@ -59,50 +74,73 @@ static void answer_not_modified(struct response *response, struct engine_item *i
     engine_item_done(item);
 }
 
+static void refuse_range(struct api_request *request, struct response *response,
+                         const struct engine_item *item, const struct range *range)
+{
+    problem_set(&request->problem, PROBLEM_RANGE_UNSATISFIABLE);
+    problem_add_number(&request->problem, "size", item->value.size);
+    etag_write(item->version, request->problem.etag);
+    add_content_range(response, range, item->value.size);
+}
+
+/* Range is for GET alone (RFC 9110 section 14.2). */
+static struct range select_range(const struct api_request *request, const struct engine_item *item)
+{
+    if (request->method != METHOD_GET)
+        return (struct range){RANGE_WHOLE, 0, item->value.size};
+    return range_select(&request->headers, item->version, item->value.size);
+}
+
 /*
- * Looks (get or head) and judges the conditions by what was found. True: the item is the caller's
- * to answer with. False: answered or refused.
+ * Looks (get or head) and judges by what was found. True: the item is the caller's to answer with that
+ * range of it. False: answered or refused.
  */
 static bool find(struct api *api, struct api_request *request, struct response *response,
                  enum status (*look)(struct engine *, struct bytes, struct engine_item *),
-                 struct engine_item *out_item)
+                 struct engine_item *out_item, struct range *out_range)
 {
     *out_item = (struct engine_item){0};
     enum status status = look(api->engine, request->key, out_item);
     if (status != STATUS_OK)
         return request_fail(api, request, status);
-    switch (conditions_judge(&request->conditions, out_item->version)) {
+    switch (conditions_judge(&request->conditions, out_item)) {
     case CONDITIONS_HOLD:
-        return true;
+        *out_range = select_range(request, out_item);
+        if (out_range->kind != RANGE_UNSATISFIABLE)
+            return true;
+        refuse_range(request, response, out_item, out_range);
+        break;
     case CONDITIONS_NOT_MODIFIED:
         answer_not_modified(response, out_item);
         return false;
     case CONDITIONS_FAILED:
         request_fail_condition(request, out_item->version);
-        engine_item_done(out_item);
-        return false;
+        break;
     }
+    engine_item_done(out_item);
     return false;
 }
 
 /*
- * With conditions the version is asked first, so that a 304 copies no value. The value may be a
- * newer one by then: it is judged again, by its own version.
+ * With conditions or a range the version is asked first, so that neither 304 nor 416 copies a value.
+ * It may be a newer one by then: it is judged again, by its own version.
  */
 void key_get(struct api *api, struct exchange *exchange, struct response *out_response)
 {
     struct api_request *request = exchange->request;
     struct engine_item item;
+    struct range range;
     bool head = request->method == METHOD_HEAD;
-    if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+    if (!request_read_conditions(api, exchange))
         return;
-    if (!head && request->conditions.count > 0) {
-        if (!find(api, request, out_response, engine_head, &item))
+    if (!head &&
+        (!conditions_are_none(&request->conditions) || request->headers.counts[HEADER_RANGE] > 0)) {
+        if (!find(api, request, out_response, engine_head, &item, &range))
             return;
         engine_item_done(&item);
     }
-    if (find(api, request, out_response, head ? engine_head : engine_get, &item))
-        answer_value(out_response, &item);
+    if (find(api, request, out_response, head ? engine_head : engine_get, &item, &range))
+        answer_value(api, out_response, &item, &range);
 }
 
 /* ---- writing ---- */
@@ -120,19 +158,17 @@ static bool expects_continue(const struct exchange *exchange)
 static bool accept_conditions(struct api *api, struct exchange *exchange)
 {
     struct api_request *request = exchange->request;
-    if (request->conditions.count == 0 ||
+    if (conditions_are_none(&request->conditions) ||
         (!expects_continue(exchange) &&
          request->framing.content_length <= API_IGNORED_BODY_BYTES_MAX))
         return true;
     struct engine_item item = {0};
-    enum status status = engine_head(api->engine, request->key, &item);
-    struct engine_version current = item.version; /* still 0 when absent */
+    enum status status = engine_head(api->engine, request->key, &item); /* still 0 when absent */
+    bool accepted = (status != STATUS_OK && status != STATUS_NOT_FOUND) ||
+                    conditions_judge(&request->conditions, &item) == CONDITIONS_HOLD ||
+                    request_fail_condition(request, item.version);
     engine_item_done(&item);
-    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
-        return true;
-    if (conditions_judge(&request->conditions, current) == CONDITIONS_HOLD)
-        return true;
-    return request_fail_condition(request, current);
+    return accepted;
 }
 
 static bool accept_length(const struct api *api, struct api_request *request)
@@ -171,8 +207,7 @@ bool key_put_begin(struct api *api, struct exchange *exchange)
     size_t meta_bytes = 0;
     if (request->headers.counts[HEADER_CONTENT_RANGE] > 0)
         return problem_set(&request->problem, PROBLEM_CONTENT_RANGE_REFUSED);
-    if (!read_parameters(api, request) ||
-        !conditions_read(exchange, &request->headers, &request->conditions, &request->problem) ||
+    if (!read_parameters(api, request) || !request_read_conditions(api, exchange) ||
         !meta_encode(exchange, &request->headers, meta_bytes_max, &meta, &meta_bytes,
                      &request->problem) ||
         !accept_length(api, request) || !accept_conditions(api, exchange))
@@ -218,7 +253,8 @@ static enum status apply(struct write *write, struct engine_operation *operation
     const struct api_request *request = exchange->request;
     struct engine_context context = {exchange->deadline_ns, exchange->cancel};
     *out_replaced = (struct engine_item){0};
-    if (request->returns_previous || request->expiry.kind == EXPIRY_KEPT)
+    if (request->returns_previous || request->expiry.kind == EXPIRY_KEPT ||
+        request->conditions.has_unmodified_since)
         return current_commit(write->api, exchange, request->returns_previous, prepare, write,
                               operation, out_replaced);
     enum status status = prepare(write, out_replaced, operation);
@@ -258,10 +294,11 @@ static void answer_replaced(const struct api_request *request, struct response *
         engine_item_done(replaced);
         return;
     }
+    const struct range whole = {RANGE_WHOLE, 0, replaced->value.size};
     response->status = 200;
     reply_tag(response, "Keyrest-Previous-ETag", replaced->version);
     add_kept_headers(response, replaced->meta);
-    take_value(response, replaced);
+    take_value(response, replaced, &whole);
 }
 
 static void add_location(struct response *response, struct bytes key)
@@ -296,8 +333,7 @@ void key_delete(struct api *api, struct exchange *exchange, struct response *out
     struct api_request *request = exchange->request;
     struct engine_operation operation;
     struct engine_item replaced;
-    if (!read_return(request) ||
-        !conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+    if (!read_return(request) || !request_read_conditions(api, exchange))
         return;
     bool done = commit(api, exchange, ENGINE_DELETE, &operation, &replaced, out_response);
     bool absent = done ? operation.outcome == ENGINE_ABSENT

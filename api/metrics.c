@@ -17,8 +17,8 @@
 enum { FIGURES_MAX = 32 };
 
 /* Label values of `code`; the last two are for requests that got no answer, and for all others. */
-static const unsigned statuses[] = {200, 201, 202, 204, 304, 400, 403, 404, 405, 409, 412,
-                                    413, 414, 415, 417, 422, 431, 500, 501, 503, 504, 507};
+static const unsigned statuses[] = {200, 201, 202, 204, 206, 304, 400, 403, 404, 405, 409, 412,
+                                    413, 414, 415, 416, 417, 422, 431, 500, 501, 503, 504, 507};
 enum { CODE_ABORTED = COUNT_OF(statuses), CODE_OTHER, CODE_COUNT };
 
 /* One path's counters. Pointers are set once, by whoever counts first; acquire and release, since

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "http_date.h"
 #include "timestamp.h"
 
 enum { TEXTS_BYTES = 1000 }; /* a usual response's header texts in one allocation */
@@ -105,6 +106,14 @@ void reply_version(struct response *response, struct engine_version version, int
         expires_ms != 0 ? reply_header_room(response, "Keyrest-Expires", TIMESTAMP_BYTES) : NULL;
     if (room != NULL)
         timestamp_write(expires_ms, room);
+}
+
+/* Never later than now, whatever the clock did meanwhile (RFC 9110 section 8.8.2.1). */
+void reply_last_modified(struct response *response, int64_t modified_ms, int64_t now_ms)
+{
+    char *room = reply_header_room(response, "Last-Modified", HTTP_DATE_BYTES);
+    if (room != NULL)
+        http_date_write((modified_ms < now_ms ? modified_ms : now_ms) / 1000, room);
 }
 
 /* ---- bodies ---- */

@@ -28,6 +28,7 @@ char *reply_header_room(struct response *response, const char *name, size_t byte
 void reply_tag(struct response *response, const char *name, struct engine_version version);
 /* ETag, and Keyrest-Expires unless `expires_ms` is 0. */
 void reply_version(struct response *response, struct engine_version version, int64_t expires_ms);
+void reply_last_modified(struct response *response, int64_t modified_ms, int64_t now_ms);
 
 /* A body that lives for ever. */
 void reply_static(struct response *response, unsigned status, const char *content_type,

@@ -99,6 +99,13 @@ bool request_charge_values(struct api *api, struct api_request *request, uint64_
     return text_budget_charge(&api->texts, *out_charged) || request_fail(api, request, STATUS_BUSY);
 }
 
+bool request_read_conditions(const struct api *api, struct exchange *exchange)
+{
+    struct api_request *request = exchange->request;
+    return conditions_read(exchange, &request->headers, api->options.time, &request->conditions,
+                           &request->problem);
+}
+
 bool request_fail_condition(struct api_request *request, struct engine_version current)
 {
     problem_set(&request->problem, PROBLEM_PRECONDITION_FAILED);

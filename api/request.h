@@ -68,7 +68,10 @@ uint64_t request_text_bytes_max(const struct api *api);
 /* Begins to receive a JSON body of at most that size. media-type, batch-too-large, busy, memory-full. */
 MUST_CHECK bool request_begin_json(struct api *api, struct api_request *request);
 
-/* The same for a condition that does not hold: tells the current version. */
+/* Reads the request's conditions. bad-condition. */
+MUST_CHECK bool request_read_conditions(const struct api *api, struct exchange *exchange);
+
+/* The problem of a condition that does not hold: tells the current version. */
 bool request_fail_condition(struct api_request *request, struct engine_version current);
 
 #endif

@@ -35,14 +35,14 @@ void ttl_get(struct api *api, struct exchange *exchange, struct response *out_re
     struct api_request *request = exchange->request;
     const struct time_source *time = api->options.time;
     struct engine_item item = {0};
-    if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+    if (!request_read_conditions(api, exchange))
         return;
     enum status status = engine_head(api->engine, request->key, &item);
     if (status != STATUS_OK) {
         request_fail(api, request, status);
         return;
     }
-    enum conditions_verdict verdict = conditions_judge(&request->conditions, item.version);
+    enum conditions_verdict verdict = conditions_judge(&request->conditions, &item);
     if (verdict == CONDITIONS_FAILED)
         request_fail_condition(request, item.version);
     else
@@ -134,7 +134,7 @@ static void set_expiry(struct api *api, struct exchange *exchange, struct respon
     struct change change = {api, request, response};
     struct engine_operation operation = {.type = ENGINE_CHECK};
     struct engine_item item = {0};
-    if (!conditions_read(exchange, &request->headers, &request->conditions, &request->problem))
+    if (!request_read_conditions(api, exchange))
         return;
     enum status status = current_commit(api, exchange, true, rewrite, &change, &operation, &item);
     if (status == STATUS_OK) {

@@ -30,11 +30,13 @@ static bool is_listed(const struct engine_condition *condition, struct engine_ve
     return false;
 }
 
-/* RFC 9110 section 13.2.2, steps 1 and 3. */
+/* RFC 9110 section 13.2.2, steps 1 to 4. */
 static enum conditions_verdict expected(const struct conditions *conditions,
-                                        struct engine_version current)
+                                        struct engine_version current, int64_t modified)
 {
     bool present = current.sequence != 0;
+    if (conditions->has_unmodified_since && present && modified > conditions->unmodified_since)
+        return CONDITIONS_FAILED;
     for (uint32_t i = 0; i < conditions->count; i++) {
         const struct engine_condition *condition = &conditions->items[i];
         bool listed = is_listed(condition, current);
@@ -45,12 +47,19 @@ static enum conditions_verdict expected(const struct conditions *conditions,
             (condition->kind == ENGINE_IF_NONE_OF && listed))
             return CONDITIONS_NOT_MODIFIED;
     }
-    return CONDITIONS_HOLD;
+    return conditions->has_modified_since && present && modified <= conditions->modified_since
+               ? CONDITIONS_NOT_MODIFIED
+               : CONDITIONS_HOLD;
 }
 
 static void check_judgement(const struct conditions *conditions, struct engine_version current)
 {
-    assert_int_equal(conditions_judge(conditions, current), expected(conditions, current));
+    static const int64_t seconds[] = {0, 784111776, 784111777, 784111778, 1795525200};
+    for (size_t i = 0; i < COUNT_OF(seconds); i++) {
+        struct engine_item item = {.version = current, .modified_ms = seconds[i] * 1000 + 999};
+        assert_int_equal(conditions_judge(conditions, &item),
+                         expected(conditions, current, seconds[i]));
+    }
 }
 
 static void check_judgements(const struct conditions *conditions)
@@ -104,9 +113,10 @@ static void check_written(const struct conditions *conditions)
         texts[i] = value_of(&conditions->items[i]);
         fields[i] = (struct api_header){if_match ? "If-Match" : "If-None-Match", texts[i]};
     }
-    struct exchange exchange = {.headers = fields, .header_count = conditions->count};
+    struct exchange exchange = {
+        .method = "GET", .headers = fields, .header_count = conditions->count};
     assert_true(headers_read(&exchange, &headers, &problem));
-    assert_true(conditions_read(&exchange, &headers, &again, &problem));
+    assert_true(conditions_read(&exchange, &headers, time_source_system(), &again, &problem));
     assert_int_equal(again.count, conditions->count);
     for (uint32_t i = 0; i < again.count; i++) {
         check_same(&again.items[i], &conditions->items[i]);
@@ -116,7 +126,8 @@ static void check_written(const struct conditions *conditions)
 
 static void conditions_are_read(struct fuzz_input *input)
 {
-    static const char *const names[] = {"If-Match", "If-None-Match", "if-match", "If-Range"};
+    static const char *const names[] = {"If-Match", "If-None-Match",     "if-match",
+                                        "If-Range", "If-Modified-Since", "If-Unmodified-Since"};
     struct api_header fields[FIELDS_MAX];
     char *texts[FIELDS_MAX];
     size_t count = 0;
@@ -126,12 +137,13 @@ static void conditions_are_read(struct fuzz_input *input)
         check_tag(texts[count]);
         fields[count] = (struct api_header){name, texts[count]};
     }
-    struct exchange exchange = {.headers = fields, .header_count = count};
+    struct exchange exchange = {.method = "GET", .headers = fields, .header_count = count};
     struct headers headers = {.counts = {0}};
     struct problem problem = {.code = PROBLEM_NONE};
     struct conditions conditions = {.count = 0};
     if (headers_read(&exchange, &headers, &problem)) {
-        bool accepted = conditions_read(&exchange, &headers, &conditions, &problem);
+        bool accepted =
+            conditions_read(&exchange, &headers, time_source_system(), &conditions, &problem);
         assert_int_equal(accepted, problem.code == PROBLEM_NONE);
         if (accepted) {
             check_judgements(&conditions);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /keys/{key} with If-Match and If-None-Match: what is judged when, and what is told. */
-#include "client.h"
-
+/* /keys/{key} with conditions: what is judged when, and what is told. */
 #include <pthread.h>
+
+#include "../../lib/manual_time.h"
+#include "client.h"
 
 static void a_matching_if_none_match_is_304_with_the_true_length(void **state)
 {
@@ -132,16 +133,117 @@ static void a_waiting_client_hears_of_a_failed_condition_before_its_body(void **
     assert_int_equal(fine.response.status, 201);
 }
 
-static void dates_are_no_conditions(void **state)
+/* ---- dates ---- */
+
+/* The clock stands at the begin: Tue, 14 Nov 2023 22:13:20 GMT. */
+#define WRITTEN "Tue, 14 Nov 2023 22:13:20 GMT"
+#define BEFORE  "Tue, 14 Nov 2023 22:13:19 GMT"
+
+static struct client open_with_clock(struct manual_time *time)
+{
+    struct engine_options limits = engine_options_default();
+    manual_time_init(time);
+    limits.time = &time->source;
+    return client_open_with(
+        "memory:", (struct api_options){.loopback = true, .time = &time->source}, limits);
+}
+
+static void last_modified_is_never_in_the_future(void **state)
 {
     (void)state;
-    CLIENT client = client_open("memory:");
+    struct manual_time time;
+    CLIENT client = open_with_clock(&time);
+    manual_time_advance_ms(&time, 5000);
+    ANSWER made = put(&client, "/keys/k", "v");
+    manual_time_advance_ms(&time, 90000);
+    ANSWER later = get(&client, "/keys/k");
+    assert_header(&later, "Last-Modified", "Tue, 14 Nov 2023 22:13:25 GMT");
+    ANSWER head = SEND(&client, .method = "HEAD", .target = "/keys/k");
+    assert_header(&head, "Last-Modified", "Tue, 14 Nov 2023 22:13:25 GMT");
+    manual_time_advance_ms(&time, (uint64_t)-95000); /* the clock is set back */
+    ANSWER earlier = get(&client, "/keys/k");
+    assert_header(&earlier, "Last-Modified", WRITTEN);
+}
+
+static void reads_are_judged_by_date(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *condition;
+        unsigned status;
+    } rows[] = {
+        {"If-Modified-Since: " WRITTEN, 304},  {"If-Modified-Since: " BEFORE, 200},
+        {"If-Modified-Since: yesterday", 200}, {"If-Unmodified-Since: " WRITTEN, 200},
+        {"If-Unmodified-Since: " BEFORE, 412}, {"If-Unmodified-Since: yesterday", 200},
+    };
+    static const char *const methods[] = {"GET", "HEAD"};
+    struct manual_time time;
+    CLIENT client = open_with_clock(&time);
+    ANSWER made = put(&client, "/keys/k", "v");
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        for (size_t m = 0; m < COUNT_OF(methods); m++) {
+            ANSWER answer = SEND(&client, .method = methods[m], .target = "/keys/k",
+                                 .headers = {rows[i].condition});
+            assert_int_equal(answer.response.status, rows[i].status);
+        }
+    ANSWER absent = SEND(&client, .method = "GET", .target = "/keys/l",
+                         .headers = {"If-Unmodified-Since: " BEFORE});
+    assert_problem(&absent, 404, "key-not-found");
+}
+
+static void writes_are_judged_by_date(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *target, *condition;
+        unsigned status;
+    } rows[] = {
+        {"PUT", "/keys/k", "If-Unmodified-Since: " BEFORE, 412},
+        {"DELETE", "/keys/k", "If-Unmodified-Since: " BEFORE, 412},
+        {"POST", "/incr/k", "If-Unmodified-Since: " BEFORE, 412},
+        {"PUT", "/keys/l", "If-Unmodified-Since: " BEFORE, 201}, /* what is absent has no date */
+        {"DELETE", "/keys/m", "If-Unmodified-Since: " BEFORE, 404},
+        {"PUT", "/keys/k", "If-Unmodified-Since: " WRITTEN, 204},
+        {"POST", "/incr/k", "If-Unmodified-Since: " WRITTEN, 200},
+        {"PUT", "/keys/k", "If-Modified-Since: " WRITTEN, 204}, /* no condition of a write */
+        {"DELETE", "/keys/k", "If-Unmodified-Since: " WRITTEN, 204},
+    };
+    struct manual_time time;
+    CLIENT client = open_with_clock(&time);
     ANSWER made = put(&client, "/keys/k", "1");
-    ANSWER read = SEND(&client, .method = "GET", .target = "/keys/k",
-                       .headers = {"If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT",
-                                   "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT"});
-    assert_int_equal(read.response.status, 200);
-    assert_header(&read, "Last-Modified", "");
+    char tag[64];
+    snprintf(tag, sizeof tag, "%.60s", header_of(&made, "ETag"));
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        ANSWER answer = SEND(&client, .method = rows[i].method, .target = rows[i].target,
+                             .headers = {rows[i].condition}, .body = bytes_of("2"));
+        assert_int_equal(answer.response.status, rows[i].status);
+        if (rows[i].status == 412)
+            assert_header(&answer, "ETag", tag);
+    }
+}
+
+static void a_waiting_client_hears_of_a_failed_date(void **state)
+{
+    (void)state;
+    struct manual_time time;
+    CLIENT client = open_with_clock(&time);
+    ANSWER made = put(&client, "/keys/k", "1");
+    ANSWER early = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("2"),
+                        .headers = {"Expect: 100-continue", "If-Unmodified-Since: " BEFORE});
+    assert_int_equal(early.verdict, API_REFUSE);
+    assert_problem(&early, 412, "precondition-failed");
+}
+
+static void a_date_that_cannot_be_judged_writes_nothing(void **state)
+{
+    (void)state;
+    CLIENT client = client_open("memory:?fail=head:CORRUPT");
+    ANSWER made = put(&client, "/keys/k", "1");
+    ANSWER write = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("2"),
+                        .headers = {"If-Unmodified-Since: Fri, 31 Dec 9999 23:59:59 GMT"});
+    assert_problem(&write, 500, "data-corrupt");
+    ANSWER read = get(&client, "/keys/k");
+    assert_string_equal(read.body, "1");
 }
 
 static void a_malformed_condition_is_told(void **state)
@@ -190,6 +292,37 @@ static void of_racing_creators_one_wins(void **state)
     assert_int_equal(failed, RACERS - 1);
 }
 
+static void *replace_unmodified(void *context)
+{
+    struct racer *racer = context;
+    ANSWER answer = SEND(racer->client, .method = "PUT", .target = "/keys/k", .body = bytes_of("v"),
+                         .headers = {"If-Unmodified-Since: " WRITTEN});
+    if (answer.response.status == 204)
+        atomic_fetch_add(racer->created, 1);
+    if (answer.response.status == 412)
+        atomic_fetch_add(racer->failed, 1);
+    return NULL;
+}
+
+static void of_racing_dated_writers_one_wins(void **state)
+{
+    (void)state;
+    enum { RACERS = 16 };
+    struct manual_time time;
+    CLIENT client = open_with_clock(&time);
+    ANSWER made = put(&client, "/keys/k", "1");
+    manual_time_advance_ms(&time, 1000);
+    _Atomic unsigned replaced = 0, failed = 0;
+    struct racer racer = {&client, &replaced, &failed};
+    pthread_t threads[RACERS];
+    for (size_t i = 0; i < RACERS; i++)
+        pthread_create(&threads[i], NULL, replace_unmodified, &racer);
+    for (size_t i = 0; i < RACERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(replaced, 1);
+    assert_int_equal(failed, RACERS - 1);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -205,7 +338,14 @@ int main(int argc, char **argv)
              compare_and_swap_goes_on_with_the_current_etag_only),
         TEST("a waiting client hears of a failed condition before its body",
              a_waiting_client_hears_of_a_failed_condition_before_its_body),
-        TEST("dates are no conditions", dates_are_no_conditions),
+        TEST("Last-Modified is never in the future", last_modified_is_never_in_the_future),
+        TEST("reads are judged by date", reads_are_judged_by_date),
+        TEST("writes are judged by date", writes_are_judged_by_date),
+        TEST("a waiting client hears of a failed date before its body",
+             a_waiting_client_hears_of_a_failed_date),
+        TEST("a date that cannot be judged writes nothing",
+             a_date_that_cannot_be_judged_writes_nothing),
+        TEST("of racing dated writers one wins", of_racing_dated_writers_one_wins),
         TEST("a malformed condition is told", a_malformed_condition_is_told),
         TEST("of racing creators one wins", of_racing_creators_one_wins),
     };

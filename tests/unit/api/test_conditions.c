@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Entity tags, and If-Match and If-None-Match as data. */
+/* Entity tags, and preconditions as data. */
 #include "../../../api/conditions.h"
 #include "../../lib/test.h"
 
@@ -10,16 +10,37 @@ static const struct engine_version absent = {0, 0};
 #define FIRST  "\"0123456789ab-1f\""
 #define SECOND "\"0123456789ab-20\""
 
-static enum problem_code read_fields(const struct api_header *fields, size_t count,
-                                     struct conditions *out_conditions)
+/* The second of DATE, and a little. */
+#define MODIFIED_MS INT64_C(784111777900)
+#define BEFORE      "Sun, 06 Nov 1994 08:49:36 GMT"
+#define DATE        "Sun, 06 Nov 1994 08:49:37 GMT"
+#define AFTER       "Sun, 06 Nov 1994 08:49:38 GMT"
+
+static enum problem_code read_fields_of(const char *method, const struct api_header *fields,
+                                        size_t count, struct conditions *out_conditions)
 {
-    struct exchange exchange = {.headers = fields, .header_count = count};
+    struct exchange exchange = {.method = method, .headers = fields, .header_count = count};
     struct headers headers = {.counts = {0}};
     struct problem problem = {.code = PROBLEM_NONE};
     assert_true(headers_read(&exchange, &headers, &problem));
-    bool accepted = conditions_read(&exchange, &headers, out_conditions, &problem);
+    bool accepted =
+        conditions_read(&exchange, &headers, time_source_system(), out_conditions, &problem);
     assert_int_equal(accepted, problem.code == PROBLEM_NONE);
     return problem.code;
+}
+
+static enum problem_code read_fields(const struct api_header *fields, size_t count,
+                                     struct conditions *out_conditions)
+{
+    return read_fields_of("GET", fields, count, out_conditions);
+}
+
+static enum conditions_verdict judge_version(const struct conditions *conditions,
+                                             struct engine_version current)
+{
+    struct engine_item item = {.version = current};
+    item.modified_ms = current.sequence != 0 ? MODIFIED_MS : 0;
+    return conditions_judge(conditions, &item);
 }
 
 static enum conditions_verdict judge(const char *name, const char *value,
@@ -27,7 +48,7 @@ static enum conditions_verdict judge(const char *name, const char *value,
 {
     struct conditions conditions;
     assert_int_equal(read_fields(&(struct api_header){name, value}, 1, &conditions), PROBLEM_NONE);
-    return conditions_judge(&conditions, current);
+    return judge_version(&conditions, current);
 }
 
 static void a_tag_is_written_and_read_back(void **state)
@@ -116,8 +137,8 @@ static void if_match_is_judged_first(void **state)
     struct conditions conditions;
     assert_int_equal(read_fields(fields, 2, &conditions), PROBLEM_NONE);
     assert_int_equal(conditions.count, 2);
-    assert_int_equal(conditions_judge(&conditions, first), CONDITIONS_FAILED);
-    assert_int_equal(conditions_judge(&conditions, second), CONDITIONS_HOLD);
+    assert_int_equal(judge_version(&conditions, first), CONDITIONS_FAILED);
+    assert_int_equal(judge_version(&conditions, second), CONDITIONS_HOLD);
 }
 
 static void several_lines_are_one_list(void **state)
@@ -127,7 +148,7 @@ static void several_lines_are_one_list(void **state)
     struct conditions conditions;
     assert_int_equal(read_fields(fields, 2, &conditions), PROBLEM_NONE);
     assert_int_equal(conditions.count, 1);
-    assert_int_equal(conditions_judge(&conditions, second), CONDITIONS_HOLD);
+    assert_int_equal(judge_version(&conditions, second), CONDITIONS_HOLD);
 }
 
 static void no_condition_always_holds(void **state)
@@ -135,7 +156,7 @@ static void no_condition_always_holds(void **state)
     (void)state;
     struct conditions conditions;
     assert_int_equal(read_fields(NULL, 0, &conditions), PROBLEM_NONE);
-    assert_int_equal(conditions_judge(&conditions, absent), CONDITIONS_HOLD);
+    assert_int_equal(judge_version(&conditions, absent), CONDITIONS_HOLD);
 }
 
 static void a_malformed_list_is_refused(void **state)
@@ -173,6 +194,71 @@ static void there_are_16_tags_at_most(void **state)
 #undef FOUR
 }
 
+static void a_date_is_compared_by_the_second(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *date;
+        enum conditions_verdict modified_since, unmodified_since;
+    } rows[] = {
+        {BEFORE, CONDITIONS_HOLD, CONDITIONS_FAILED},
+        {DATE, CONDITIONS_NOT_MODIFIED, CONDITIONS_HOLD},
+        {AFTER, CONDITIONS_NOT_MODIFIED, CONDITIONS_HOLD},
+        {"Sunday, 06-Nov-94 08:49:36 GMT", CONDITIONS_HOLD, CONDITIONS_FAILED},
+        {"Sun Nov  6 08:49:36 1994", CONDITIONS_HOLD, CONDITIONS_FAILED},
+        {"784111777", CONDITIONS_HOLD, CONDITIONS_HOLD}, /* no date: ignored */
+        {"", CONDITIONS_HOLD, CONDITIONS_HOLD},
+        {DATE ", " DATE, CONDITIONS_HOLD, CONDITIONS_HOLD},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        assert_int_equal(judge("If-Modified-Since", rows[i].date, first), rows[i].modified_since);
+        assert_int_equal(judge("If-Unmodified-Since", rows[i].date, first),
+                         rows[i].unmodified_since);
+        assert_int_equal(judge("If-Modified-Since", rows[i].date, absent), CONDITIONS_HOLD);
+        assert_int_equal(judge("If-Unmodified-Since", rows[i].date, absent), CONDITIONS_HOLD);
+    }
+    static const struct api_header twice[] = {{"If-Modified-Since", DATE},
+                                              {"If-Modified-Since", DATE}};
+    struct conditions conditions;
+    assert_int_equal(read_fields(twice, 2, &conditions), PROBLEM_NONE);
+    assert_true(conditions_are_none(&conditions));
+}
+
+static void a_tag_takes_the_place_of_its_date(void **state)
+{
+    (void)state;
+    static const struct {
+        struct api_header fields[2];
+        enum conditions_verdict verdict;
+    } rows[] = {
+        {{{"If-Match", FIRST}, {"If-Unmodified-Since", BEFORE}}, CONDITIONS_HOLD},
+        {{{"If-None-Match", SECOND}, {"If-Modified-Since", AFTER}}, CONDITIONS_HOLD},
+        {{{"If-None-Match", FIRST}, {"If-Unmodified-Since", BEFORE}}, CONDITIONS_FAILED},
+        {{{"If-Modified-Since", AFTER}, {"If-Unmodified-Since", BEFORE}}, CONDITIONS_FAILED},
+        {{{"If-Match", SECOND}, {"If-Modified-Since", AFTER}}, CONDITIONS_FAILED},
+        {{{"If-Match", FIRST}, {"If-Modified-Since", AFTER}}, CONDITIONS_NOT_MODIFIED},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct conditions conditions;
+        assert_int_equal(read_fields(rows[i].fields, 2, &conditions), PROBLEM_NONE);
+        assert_int_equal(judge_version(&conditions, first), rows[i].verdict);
+    }
+}
+
+static void only_reads_ask_if_modified_since(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"PUT", "DELETE", "POST"};
+    struct api_header field = {"If-Modified-Since", AFTER};
+    struct conditions conditions;
+    for (size_t i = 0; i < COUNT_OF(methods); i++) {
+        assert_int_equal(read_fields_of(methods[i], &field, 1, &conditions), PROBLEM_NONE);
+        assert_true(conditions_are_none(&conditions));
+    }
+    assert_int_equal(read_fields_of("HEAD", &field, 1, &conditions), PROBLEM_NONE);
+    assert_false(conditions_are_none(&conditions));
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -187,6 +273,9 @@ int main(int argc, char **argv)
         TEST("a malformed list is refused", a_malformed_list_is_refused),
         TEST("empty elements are skipped", empty_elements_are_skipped),
         TEST("there are 16 tags at most", there_are_16_tags_at_most),
+        TEST("a date is compared by the second", a_date_is_compared_by_the_second),
+        TEST("a tag takes the place of its date", a_tag_takes_the_place_of_its_date),
+        TEST("only reads ask If-Modified-Since", only_reads_ask_if_modified_since),
     };
     return test_main(argc, argv, "conditions", tests);
 }

@@ -4,6 +4,7 @@
  * whenever such a write asks the time, which it does in between, another one comes.
  */
 #include "../../../api/timestamp.h"
+#include "../../lib/manual_time.h"
 #include "client.h"
 
 struct meddler {
@@ -12,9 +13,10 @@ struct meddler {
     int writes_left;
     int written;
     uint64_t ns;
+    struct manual_time clock; /* the engine's: a second passes before each write */
 };
 
-/* The engine has the machine's clock, for which this is far away. */
+/* For the engine's clock this is far away. */
 #define DEADLINE_NS (UINT64_MAX / 2)
 
 static struct meddler meddler;
@@ -31,6 +33,7 @@ static int64_t meddler_wall_ms(const struct time_source *source)
     (void)source;
     if (meddler.writes_left > 0) {
         meddler.writes_left--;
+        manual_time_advance_ms(&meddler.clock, 1000);
         char value[24];
         int size = snprintf(value, sizeof value, "between-%d", ++meddler.written);
         struct engine_operation operation = {.type = ENGINE_PUT, .key = bytes_of("k")};
@@ -53,9 +56,11 @@ static struct client client_with_meddler(void)
         .source = {meddler_ns, meddler_wall_ms},
         .ns = DEADLINE_NS - 10000000,
     };
+    struct engine_options limits = engine_options_default();
+    manual_time_init(&meddler.clock);
+    limits.time = &meddler.clock.source;
     return client_open_with(
-        "memory:", (struct api_options){.loopback = true, .time = &meddler.source},
-        engine_options_default());
+        "memory:", (struct api_options){.loopback = true, .time = &meddler.source}, limits);
 }
 
 /* The first look at the time is the parameters': it comes before the version is read. */
@@ -123,6 +128,33 @@ static void a_condition_of_the_request_ends_it(void **state)
     assert_header(&lost, "ETag", header_of(&read, "ETag"));
 }
 
+/* The first look at the time is the date's: it comes before the version is read. */
+static void a_date_is_judged_by_what_is_deleted(void **state)
+{
+    (void)state;
+    static const char condition[] = "If-Unmodified-Since: Tue, 14 Nov 2023 22:13:21 GMT";
+    CLIENT client = client_with_meddler();
+    ANSWER made = put(&client, "/keys/k", "v");
+    meddle(&client, 2);
+    ANSWER lost = SEND(&client, .method = "DELETE", .target = "/keys/k", .headers = {condition});
+    assert_problem(&lost, 412, "precondition-failed");
+    ANSWER read = get(&client, "/keys/k");
+    assert_string_equal(read.body, "between-2");
+    assert_header(&lost, "ETag", header_of(&read, "ETag"));
+}
+
+static void a_date_ahead_holds_whoever_writes(void **state)
+{
+    (void)state;
+    CLIENT client = client_with_meddler();
+    ANSWER made = put(&client, "/keys/k", "1");
+    meddle(&client, 5);
+    ANSWER replaced = SEND(&client, .method = "PUT", .target = "/keys/k", .body = bytes_of("mine"),
+                           .headers = {"If-Unmodified-Since: Fri, 31 Dec 9999 23:59:59 GMT"});
+    assert_int_equal(replaced.response.status, 204);
+    assert_int_equal(meddler.written, 5);
+}
+
 static void who_always_loses_is_told_busy_at_the_deadline(void **state)
 {
     (void)state;
@@ -145,6 +177,8 @@ int main(int argc, char **argv)
         TEST("the value answered is the one replaced", the_value_answered_is_the_one_replaced),
         TEST("a key that comes in between is replaced", a_key_that_comes_in_between_is_replaced),
         TEST("a condition of the request ends it with 412", a_condition_of_the_request_ends_it),
+        TEST("a date is judged by what is deleted", a_date_is_judged_by_what_is_deleted),
+        TEST("a date that lies ahead holds whoever writes", a_date_ahead_holds_whoever_writes),
         TEST("who always loses is told busy at the deadline, and wrote nothing",
              who_always_loses_is_told_busy_at_the_deadline),
     };
