@@ -40,10 +40,10 @@ enum status current_commit(struct api *api, const struct exchange *exchange, boo
         enum status status = read_item(api->engine, request->key, with_value, &item);
         bool holds = conditions_judge(&request->conditions, &item) == CONDITIONS_HOLD;
         operation->version = item.version;
-        if (status == STATUS_OK)
-            status = holds ? STATUS_OK : STATUS_CONFLICT;
         if (status == STATUS_OK && change != NULL)
             status = change(context, &item, operation);
+        if (status == STATUS_OK && !holds)
+            status = STATUS_CONFLICT;
         if (status == STATUS_OK)
             status = commit(api, exchange, &item, operation);
         if (status == STATUS_OK) {

@@ -12,8 +12,8 @@
 
 /*
  * Makes the operation of what is there (zero: nothing); all but key and conditions is its own. It may
- * be called again. Anything but OK ends the request with that status, nothing is applied. NULL: the
- * operation is made already.
+ * be called again. Anything but OK ends the request with that status, whatever the conditions say, and
+ * nothing is applied. NULL: the operation is made already.
  */
 typedef enum status current_change(void *context, const struct engine_item *item,
                                    struct engine_operation *operation);
