@@ -209,6 +209,9 @@ static void write_engine(FILE *out, struct engine *engine)
         if (row->kind == STATS_HISTOGRAM) {
             write_head(out, name, "histogram", row->help);
             write_histogram(out, name, "", stats_read_histogram(stats, i));
+        } else if (strcmp(row->unit, "seconds") == 0) {
+            write_head(out, name, "gauge", row->help);
+            fprintf(out, "%s %.9f\n", name, (double)stats_read(stats, i) / 1e9);
         } else {
             write_one(out, name, row->kind == STATS_COUNTER ? "counter" : "gauge", row->help,
                       stats_read(stats, i));

@@ -114,6 +114,6 @@ struct stats *figures_stats(struct local *local)
               space_free_bytes(maintenance_space(local->maintenance)));
     stats_set(local->stats, STATS_read_only,
               maintenance_writable(local->maintenance) == STATUS_READ_ONLY);
-    stats_set(local->stats, STATS_recovery, local->recovery_ms);
+    stats_set(local->stats, STATS_recovery, local->recovery_ns);
     return local->stats;
 }

@@ -239,14 +239,14 @@ static void set_state(struct local *local, enum local_state state)
 /* From now on readers are answered. */
 static void tell_recovered(struct local *local, enum local_state state)
 {
-    local->recovery_ms = (now_ns(local) - local->recovery_begun_ns) / NS_PER_MS;
+    local->recovery_ns = now_ns(local) - local->recovery_begun_ns;
     set_state(local, state);
     event_tell(&local->events,
                (struct engine_event){.name = EVENT_RECOVERY_DONE,
                                      .count = atomic_load(&local->store.keys),
                                      .bytes = atomic_load(&local->recovery.bytes_done),
                                      .sequence = store_sequence(&local->store),
-                                     .ms = local->recovery_ms});
+                                     .ms = local->recovery_ns / NS_PER_MS});
 }
 
 static void tell_recovery_failed(struct local *local)

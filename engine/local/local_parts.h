@@ -43,7 +43,7 @@ struct local {
     struct commit *commit;
     struct maintenance *maintenance;
     struct compactor *compactor;
-    uint64_t recovery_begun_ns, recovery_ms;
+    uint64_t recovery_begun_ns, recovery_ns;
     struct failure failure;
     _Atomic enum local_state state; /* written by recovery (release), read by anyone (acquire) */
     atomic_bool closing;
