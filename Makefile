@@ -50,6 +50,10 @@ PACKAGES_node = nodejs npm
 PACKAGES_bench = wrk
 PACKAGES_soak = clang libclang-rt-14-dev
 PACKAGES_coverage = gcovr
+PACKAGES_clients = python3
+# Installed, this one would start a server: it is only unpacked. Pinned to what Debian 12's node runs.
+PACKAGES_unpacked = prometheus
+NPM_PACKAGES = eventsource@2.0.2
 
 # make V=1 shows the commands.
 Q = $(if $(V),,@)
@@ -64,7 +68,7 @@ endif
 .DEFAULT_GOAL = all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan coverage mutations lint bench install clean help deps deps-lint deps-node deps-bench deps-soak deps-coverage deps-optional
+.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan coverage mutations lint bench install clean help deps deps-lint deps-node deps-bench deps-soak deps-coverage deps-clients deps-optional
 
 all: build/keyrest ## build the service: build/keyrest
 
@@ -141,7 +145,16 @@ deps-soak: ## install what soak needs
 deps-coverage: ## install what coverage needs
 	$(call install_packages,$(PACKAGES_coverage))
 
-deps-optional: deps-lint deps-bench deps-soak deps-coverage ## all of the above
+# Where they are there already, nothing is fetched.
+deps-clients: ## install the foreign clients that tests/http/test_clients.sh drives
+	$(call install_packages,$(PACKAGES_clients))
+	@if ! command -v npm >/dev/null; then $(MAKE) --no-print-directory deps-node; fi
+	@mkdir -p build/clients/unpacked && cd build/clients && for package in $(PACKAGES_unpacked); do \
+	    [ -x unpacked/usr/bin/$$package ] || { apt-get download $$package && dpkg-deb -x $${package}_*.deb unpacked; } || exit 1; \
+	done
+	@[ -d build/clients/node_modules/eventsource ] || npm install --silent --no-audit --no-fund --prefix build/clients $(NPM_PACKAGES)
+
+deps-optional: deps-lint deps-bench deps-soak deps-coverage deps-clients ## all of the above
 
 # Asks dpkg first: when nothing is missing, nothing is touched, and no network is needed.
 APT_GET = DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300
