@@ -253,8 +253,11 @@ void api_finish(struct api *api, struct exchange *exchange, struct response *out
 void api_end(struct api *api, struct exchange *exchange, const struct api_result *result)
 {
     struct api_request *request = exchange->request;
+    struct api_result worked = *result;
+    uint64_t waited_ns = request != NULL ? request->waited_ns : 0;
+    worked.duration_ns -= waited_ns < worked.duration_ns ? waited_ns : worked.duration_ns;
     metrics_end(api->metrics, request != NULL, method_find(exchange->method),
-                request != NULL ? request->route : NULL, result);
+                request != NULL ? request->route : NULL, &worked);
     if (request == NULL)
         return;
     body_close(api->engine, &request->body);

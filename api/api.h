@@ -74,7 +74,8 @@ struct response {
     const void *body;
     size_t body_bytes; /* for OMITTED too */
     /* STREAM: writes the next bytes and returns how many, at least one; or how they end: FAILED, the
-     * client must see that some are missing. May wait until the deadline. */
+     * client must see that some are missing. May wait until the deadline; one of changes waits until
+     * its next heartbeat, and ends when the exchange's cancel is fired. */
     ssize_t (*read)(void *owner, char *buffer, size_t capacity, uint64_t deadline_ns);
     void (*release)(void *owner); /* of a STREAM, too: when it was sent or given up */
     void *owner;
@@ -106,6 +107,8 @@ struct api_options {
     bool loopback;                    /* the listener is bound to a loopback address */
     bool unix_socket;                 /* the listener is a Unix socket: Host is not checked */
     uint32_t batch_get_keys_max;
+    uint64_t watchers_max; /* requests that wait for changes at once */
+    uint64_t wait_ms_max, heartbeat_ms;
     const struct time_source *time;
     /* Writes up to `capacity` rows, returns how many; may be NULL. Any thread may call it. */
     size_t (*figures)(void *context, struct api_figure *out_rows, size_t capacity);

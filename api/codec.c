@@ -130,6 +130,8 @@ char *codec_problem(const struct problem *problem, size_t *out_size)
     }
     if (problem->etag[0] != '\0')
         ok = ok && set_text(object, "etag", problem->etag);
+    if (problem->oldest[0] != '\0')
+        ok = ok && set_text(object, "oldest", problem->oldest);
     if (problem->pointer[0] != '\0')
         ok = ok && set_text(object, "pointer", problem->pointer);
     if (problem->failed_count > 0)
@@ -151,23 +153,61 @@ static json_t *capabilities(uint32_t bits)
     return names;
 }
 
+static json_t *limits_of(const struct discovery *discovery)
+{
+    const struct engine_limits *limits = discovery->limits;
+    json_t *object = json_object();
+    bool ok = set_number(object, "key_bytes_max", limits->key_bytes_max) &&
+              set_number(object, "value_bytes_max", limits->value_bytes_max) &&
+              set_number(object, "meta_bytes_max", limits->meta_bytes_max) &&
+              set_number(object, "condition_tags_max", discovery->condition_tags_max) &&
+              set_number(object, "batch_operations_max", limits->batch_operations_max) &&
+              set_number(object, "batch_get_keys_max", discovery->batch_get_keys_max) &&
+              set_number(object, "changes_bytes_max", limits->changes_bytes_max) &&
+              set_number(object, "watchers_max", discovery->watchers_max) &&
+              set_number(object, "wait_ms_max", discovery->wait_ms_max) &&
+              set_number(object, "heartbeat_ms", discovery->heartbeat_ms);
+    if (ok)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
+static json_t *links(void)
+{
+    static const char *const rows[][2] = {
+        {"keys", "/keys/{key}"},
+        {"list", "/keys"},
+        {"batch", "/batch"},
+        {"batch_get", "/batch/get"},
+        {"ttl", "/ttl/{key}"},
+        {"incr", "/incr/{key}"},
+        {"changes", "/changes"},
+        {"openapi", "/openapi.yaml"},
+        {"problems", "/problems/{code}"},
+        {"metrics", "/metrics"},
+        {"livez", "/livez"},
+        {"readyz", "/readyz"},
+        {"compactions", "/admin/compactions"},
+    };
+    json_t *object = json_object();
+    bool ok = true;
+    for (size_t i = 0; i < COUNT_OF(rows) && ok; i++)
+        ok = set_text(object, rows[i][0], rows[i][1]);
+    if (ok)
+        return object;
+    json_decref(object);
+    return NULL;
+}
+
 char *codec_discovery(const struct discovery *discovery, size_t *out_size)
 {
     const struct engine_limits *limits = discovery->limits;
-    json_t *object = json_pack(
-        "{s:s, s:s, s:s?, s:{s:s, s:s, s:o}, s:{s:I, s:I, s:I, s:I, s:I, s:I},"
-        " s:{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}}",
-        "name", "keyrest", "version", discovery->version, "epoch", discovery->epoch, "engine",
-        "scheme", limits->scheme, "durability", limits->durability, "capabilities",
-        capabilities(limits->capabilities), "limits", "key_bytes_max",
-        (json_int_t)limits->key_bytes_max, "value_bytes_max", (json_int_t)limits->value_bytes_max,
-        "meta_bytes_max", (json_int_t)limits->meta_bytes_max, "condition_tags_max",
-        (json_int_t)discovery->condition_tags_max, "batch_operations_max",
-        (json_int_t)limits->batch_operations_max, "batch_get_keys_max",
-        (json_int_t)discovery->batch_get_keys_max, "links", "keys", "/keys/{key}", "list", "/keys",
-        "batch", "/batch", "batch_get", "/batch/get", "ttl", "/ttl/{key}", "incr", "/incr/{key}",
-        "openapi", "/openapi.yaml", "problems", "/problems/{code}", "metrics", "/metrics", "livez",
-        "/livez", "readyz", "/readyz", "compactions", "/admin/compactions");
+    json_t *object = json_pack("{s:s, s:s, s:s?, s:{s:s, s:s, s:o}, s:o, s:o}", "name", "keyrest",
+                               "version", discovery->version, "epoch", discovery->epoch, "engine",
+                               "scheme", limits->scheme, "durability", limits->durability,
+                               "capabilities", capabilities(limits->capabilities), "limits",
+                               limits_of(discovery), "links", links());
     return write_out(object, true, JSON_INDENT(2), out_size);
 }
 
@@ -317,6 +357,32 @@ size_t codec_deleted(uint64_t deleted, const char *next, char *room)
                               deleted, next);
     return (size_t)size;
 }
+
+/* ---- changes ---- */
+
+const char *codec_change_name(enum engine_change_type type)
+{
+    static const char *const names[] = {
+        [ENGINE_CHANGE_PUT] = "put",
+        [ENGINE_CHANGE_DELETE] = "delete",
+        [ENGINE_CHANGE_EXPIRE] = "expire",
+    };
+    return names[type];
+}
+
+char *codec_change(const struct engine_change *change, bool with_value, size_t *out_size)
+{
+    json_t *object = json_object();
+    bool ok = set_text(object, "op", codec_change_name(change->type)) &&
+              set_bytes(object, "key", "key_base64", change->key) &&
+              set_etag(object, change->version) &&
+              set_time(object, "modified", change->modified_ms);
+    if (with_value && change->type == ENGINE_CHANGE_PUT)
+        ok = ok && set_bytes(object, "value", "value_base64", change->value);
+    return write_out(object, ok, JSON_COMPACT, out_size);
+}
+
+/* ---- pages ---- */
 
 static bool append_prefix(json_t *prefixes, struct bytes prefix)
 {

@@ -19,6 +19,7 @@ struct discovery {
     const char *epoch; /* NULL while loading */
     const struct engine_limits *limits;
     uint32_t condition_tags_max, batch_get_keys_max;
+    uint64_t watchers_max, wait_ms_max, heartbeat_ms;
 };
 
 char *codec_discovery(const struct discovery *discovery, size_t *out_size);
@@ -61,6 +62,10 @@ size_t codec_deleted(uint64_t deleted, const char *next, char *room);
 
 /* {"ttl_ms": N, "expires": "..."}, both null for a key that stays (`expires_ms` 0). */
 char *codec_ttl(int64_t expires_ms, int64_t now_ms, size_t *out_size);
+
+/* One change, with its value where it has one and it is asked for. */
+char *codec_change(const struct engine_change *change, bool with_value, size_t *out_size);
+const char *codec_change_name(enum engine_change_type type);
 
 /* {"compactions": [...]}, in the order given. */
 char *codec_compactions(const struct engine_compaction *rows, size_t count, size_t *out_size);

@@ -20,6 +20,9 @@ void discovery_root(struct api *api, struct exchange *exchange, struct response 
         .limits = engine_limits(api->engine),
         .condition_tags_max = CONDITIONS_TAGS_MAX,
         .batch_get_keys_max = api->options.batch_get_keys_max,
+        .watchers_max = api->options.watchers_max,
+        .wait_ms_max = api->options.wait_ms_max,
+        .heartbeat_ms = api->options.heartbeat_ms,
     };
     size_t size = 0;
     char *body = codec_discovery(&discovery, &size);

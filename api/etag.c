@@ -72,3 +72,24 @@ bool etag_read(struct bytes text, struct engine_version *out_version)
     *out_version = version;
     return true;
 }
+
+void etag_write_cursor(struct engine_version version, char out_text[static ETAG_BYTES])
+{
+    char quoted[ETAG_BYTES];
+    size_t size = etag_write(version, quoted);
+    memcpy(out_text, quoted + 1, size - 2);
+    out_text[size - 2] = '\0';
+}
+
+bool etag_read_cursor(struct bytes text, struct engine_version *out_version)
+{
+    static const char first[] = "-0";
+    uint64_t epoch;
+    if (text.size != ETAG_EPOCH_DIGITS + sizeof first - 1 ||
+        memcmp((const char *)text.data + ETAG_EPOCH_DIGITS, first, sizeof first - 1) != 0)
+        return etag_read(text, out_version);
+    if (!read_hex(text.data, ETAG_EPOCH_DIGITS, &epoch))
+        return false;
+    *out_version = (struct engine_version){epoch, 0};
+    return true;
+}

@@ -23,6 +23,7 @@ void ttl_get(struct api *api, struct exchange *exchange, struct response *out_re
 void ttl_put(struct api *api, struct exchange *exchange, struct response *out_response);
 void ttl_delete(struct api *api, struct exchange *exchange, struct response *out_response);
 void incr_post(struct api *api, struct exchange *exchange, struct response *out_response);
+void changes_get(struct api *api, struct exchange *exchange, struct response *out_response);
 void health_live(struct api *api, struct exchange *exchange, struct response *out_response);
 void health_ready(struct api *api, struct exchange *exchange, struct response *out_response);
 void compact_post(struct api *api, struct exchange *exchange, struct response *out_response);

@@ -28,6 +28,7 @@ static const struct bytes names[HEADER_COUNT] = {
     [HEADER_CONTENT_DISPOSITION] = NAME("Content-Disposition"),
     [HEADER_CONTENT_RANGE] = NAME("Content-Range"),
     [HEADER_ACCEPT] = NAME("Accept"),
+    [HEADER_LAST_EVENT_ID] = NAME("Last-Event-ID"),
     [HEADER_REQUEST_ID] = NAME("Request-Id"),
     [HEADER_TRACEPARENT] = NAME("traceparent"),
 #undef NAME
@@ -123,4 +124,44 @@ bool headers_next(const struct exchange *exchange, enum header_name name, size_t
 bool header_is(struct bytes value, const char *text)
 {
     return value.size == strlen(text) && strncasecmp(value.data, text, value.size) == 0;
+}
+
+/* The next part of `*rest`, without white space around it; `*rest` goes on behind the separator. */
+static struct bytes next_part(struct bytes *rest, char separator)
+{
+    const char *start = rest->data, *end = start + rest->size;
+    const char *stop = memchr(start, separator, rest->size);
+    const char *next = stop != NULL ? stop + 1 : end;
+    *rest = (struct bytes){next, (size_t)(end - next)};
+    stop = stop != NULL ? stop : end;
+    while (start < stop && is_white(*start))
+        start++;
+    while (start < stop && is_white(stop[-1]))
+        stop--;
+    return (struct bytes){start, (size_t)(stop - start)};
+}
+
+static bool is_nothing(struct bytes weight)
+{
+    const char *text = weight.data;
+    return weight.size >= 3 && (text[0] == 'q' || text[0] == 'Q') && text[1] == '=' &&
+           strspn(text + 2, "0.") >= weight.size - 2;
+}
+
+/* RFC 9110 section 12.5.1. A wildcard asks for whatever is the usual. */
+bool headers_accept(const struct exchange *exchange, const char *media_type)
+{
+    struct bytes line;
+    for (size_t index = 0; headers_next(exchange, HEADER_ACCEPT, &index, &line);)
+        while (line.size > 0) {
+            struct bytes range = next_part(&line, ',');
+            if (range.size == 0 || !header_is(next_part(&range, ';'), media_type))
+                continue;
+            bool refused = false;
+            while (range.size > 0)
+                refused |= is_nothing(next_part(&range, ';'));
+            if (!refused)
+                return true;
+        }
+    return false;
 }

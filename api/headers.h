@@ -33,6 +33,7 @@ enum header_name {
     HEADER_CONTENT_DISPOSITION,
     HEADER_CONTENT_RANGE,
     HEADER_ACCEPT,
+    HEADER_LAST_EVENT_ID,
     HEADER_REQUEST_ID,
     HEADER_TRACEPARENT,
     HEADER_COUNT,
@@ -57,6 +58,9 @@ const char *header_name_text(enum header_name name);
  */
 bool headers_next(const struct exchange *exchange, enum header_name name, size_t *index,
                   struct bytes *out_value);
+
+/* Whether Accept asks for the media type by its name, and not with `q=0`. */
+bool headers_accept(const struct exchange *exchange, const char *media_type);
 
 /* Whether `value` is `text`, letter case aside. */
 bool header_is(struct bytes value, const char *text);

@@ -8,6 +8,7 @@
 #include "range.h"
 #include "reply.h"
 #include "request.h"
+#include "watch.h"
 
 #define KEY_PATH "/keys/"
 
@@ -131,7 +132,7 @@ void key_get(struct api *api, struct exchange *exchange, struct response *out_re
     struct engine_item item;
     struct range range;
     bool head = request->method == METHOD_HEAD;
-    if (!request_read_conditions(api, exchange))
+    if (!request_read_conditions(api, exchange) || !watch_key(api, exchange))
         return;
     if (!head &&
         (!conditions_are_none(&request->conditions) || request->headers.counts[HEADER_RANGE] > 0)) {

@@ -31,6 +31,14 @@ static void add_link(struct response *response, const char *cursor)
         stpcpy(stpcpy(stpcpy(room, before), cursor), behind);
 }
 
+/* The feed from there on has all that the listing may have missed. */
+static void add_changes_cursor(struct response *response, const struct listing *listing)
+{
+    char *room = reply_header_room(response, "Keyrest-Changes-Cursor", ETAG_BYTES);
+    if (room != NULL)
+        etag_write_cursor(listing->before, room);
+}
+
 static void answer_page(struct api *api, struct api_request *request, const struct listing *listing,
                         struct response *response)
 {
@@ -50,6 +58,7 @@ static void answer_page(struct api *api, struct api_request *request, const stru
     char *body = next == NULL && listing->more ? NULL : codec_page(&page, &size);
     reply_charged(response, "application/json", body, size, &api->texts, charged);
     reply_header(response, "Cache-Control", "no-store");
+    add_changes_cursor(response, listing);
     if (next != NULL)
         add_link(response, next);
 }
@@ -70,16 +79,6 @@ struct stream {
     uint64_t count;
     bool ended; /* it is the last one */
 };
-
-static bool asks_for_lines(const struct exchange *exchange)
-{
-    struct bytes accept;
-    for (size_t index = 0; headers_next(exchange, HEADER_ACCEPT, &index, &accept);)
-        if (accept.size > 0 &&
-            memmem(accept.data, accept.size, LINES_TYPE, strlen(LINES_TYPE)) != NULL)
-            return true;
-    return false;
-}
 
 static void drop_line(struct stream *stream)
 {
@@ -167,6 +166,7 @@ static void answer_stream(struct api *api, const struct exchange *exchange, stru
     *listing = (struct listing){.more = false};
     reply_stream(response, LINES_TYPE, stream_read, stream_close, stream);
     reply_header(response, "Cache-Control", "no-store");
+    add_changes_cursor(response, &stream->listing);
 }
 
 static void refuse(const struct api *api, struct api_request *request, enum status status)
@@ -187,7 +187,7 @@ void keys_list(struct api *api, struct exchange *exchange, struct response *out_
     struct listing listing;
     if (listing_open(api, exchange->request, &listing)) {
         enum status status = fill(api, exchange, &listing);
-        if (status == STATUS_OK && asks_for_lines(exchange))
+        if (status == STATUS_OK && headers_accept(exchange, LINES_TYPE))
             answer_stream(api, exchange, &listing, out_response);
         else if (status == STATUS_OK)
             answer_page(api, exchange->request, &listing, out_response);

@@ -40,6 +40,7 @@ bool listing_open(struct api *api, struct api_request *request, struct listing *
         return request_fail(api, request, STATUS_LOADING);
     if (!query_read(&request->parameters, limits, health.epoch, &listing->query, &request->problem))
         return false;
+    listing->before = (struct engine_version){health.epoch, health.sequence};
     listing->items = calloc(listing->query.limit, sizeof *listing->items);
     listing->prefixes = calloc(listing->query.limit, sizeof *listing->prefixes);
     for (size_t i = 0; i < COUNT_OF(listing->bounds); i++)

@@ -18,6 +18,7 @@ struct listing {
     struct bytes *prefixes;
     size_t item_count, prefix_count;
     uint64_t value_bytes;
+    struct engine_version before; /* published before the first scan began */
     unsigned char
         *bounds[2]; /* of what is left, and of the scan that runs: the longest key, and more */
     unsigned side;  /* the one that the visitor writes */

@@ -173,14 +173,14 @@ static void write_requests(FILE *out, struct path_metrics *path, const char *lab
         }
 }
 
-static void write_http(FILE *out, struct metrics *metrics)
+static void write_http(FILE *out, struct metrics *metrics, uint64_t watchers)
 {
     write_head(out, PREFIX "http_requests_total", "counter", "Requests, by what became of them.");
     for (size_t i = 0; i < metrics->path_count; i++)
         if (router_path(i) != NULL)
             write_requests(out, &metrics->paths[i], router_path(i));
     write_head(out, PREFIX "http_request_duration_seconds", "histogram",
-               "From a request's head to the end of its response.");
+               "From a request's head to the end of its response, but for waiting for changes.");
     for (size_t i = 0; i < metrics->path_count; i++) {
         char label[80];
         if (router_path(i) == NULL)
@@ -192,6 +192,7 @@ static void write_http(FILE *out, struct metrics *metrics)
     uint64_t ended = stats_counter_read(metrics->ended); /* first, so that it is never ahead */
     write_one(out, PREFIX "http_requests_in_flight", "gauge", "Requests begun and not yet ended.",
               stats_counter_read(metrics->begun) - ended);
+    write_one(out, PREFIX "watchers", "gauge", "Requests that wait for changes.", watchers);
     write_one(out, PREFIX "http_received_bytes_total", "counter", "Bytes of request bodies.",
               stats_counter_read(metrics->received));
     write_one(out, PREFIX "http_sent_bytes_total", "counter", "Bytes of response bodies.",
@@ -240,7 +241,8 @@ void metrics_get(struct api *api, struct exchange *exchange, struct response *ou
     struct text text;
     char *body = NULL;
     if (text_open(&text)) {
-        write_http(text.out, api->metrics);
+        write_http(text.out, api->metrics,
+                   atomic_load_explicit(&api->watchers, memory_order_relaxed));
         write_engine(text.out, api->engine);
         write_service(text.out, &api->options);
         process_write(text.out);

@@ -59,6 +59,7 @@ struct problem {
     unsigned retry_after_s;              /* overrides the row's when not 0 */
     char detail[PROBLEM_DETAIL_BYTES];   /* empty: the row's hint */
     char etag[ETAG_BYTES];               /* the current version; empty: none to tell */
+    char oldest[ETAG_BYTES];             /* where changes still begin; empty: none to tell */
     char pointer[PROBLEM_POINTER_BYTES]; /* into a JSON body (RFC 6901); empty: none to tell */
     struct problem_failed *failed;       /* one allocation, with the keys in it; NULL: none */
     size_t failed_count;

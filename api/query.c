@@ -39,8 +39,8 @@ static struct bytes value_of(const struct parameters *parameters, const char *na
     return found != NULL ? found->value : (struct bytes){NULL, 0};
 }
 
-static bool read_limit(const struct parameters *parameters, uint32_t *out_limit,
-                       struct problem *problem)
+bool query_read_limit(const struct parameters *parameters, uint32_t *out_limit,
+                      struct problem *problem)
 {
     const struct parameter *found = parameters_find(parameters, "limit");
     *out_limit = QUERY_LIMIT_STANDARD;
@@ -58,15 +58,15 @@ static bool read_limit(const struct parameters *parameters, uint32_t *out_limit,
                               QUERY_LIMIT_MAX);
 }
 
-static bool read_reverse(const struct parameters *parameters, bool *out_reverse,
-                         struct problem *problem)
+bool query_read_flag(const struct parameters *parameters, const char *name, bool *out_flag,
+                     struct problem *problem)
 {
-    const struct parameter *found = parameters_find(parameters, "reverse");
-    *out_reverse = found != NULL && !bytes_equal(found->value, bytes_of("false"));
-    if (!*out_reverse || found->value.size == 0 || bytes_equal(found->value, bytes_of("true")))
+    const struct parameter *found = parameters_find(parameters, name);
+    *out_flag = found != NULL && !bytes_equal(found->value, bytes_of("false"));
+    if (!*out_flag || found->value.size == 0 || bytes_equal(found->value, bytes_of("true")))
         return true;
-    return problem_set_detail(problem, PROBLEM_BAD_PARAMETER,
-                              "reverse is true, false, or stands alone.");
+    return problem_set_detail(problem, PROBLEM_BAD_PARAMETER, "%s is true, false, or stands alone.",
+                              name);
 }
 
 static const struct {
@@ -108,8 +108,8 @@ static bool read_fields(const struct parameters *parameters, uint32_t *out_field
     return true;
 }
 
-static bool accept_length(struct bytes text, const char *name, uint32_t key_bytes_max,
-                          struct problem *problem)
+bool query_accept_length(struct bytes text, const char *name, uint32_t key_bytes_max,
+                         struct problem *problem)
 {
     if (text.size <= key_bytes_max)
         return true;
@@ -161,13 +161,13 @@ static bool read_parameters(const struct parameters *parameters, uint32_t key_by
 {
     struct bytes prefix = value_of(parameters, "prefix"), start = value_of(parameters, "start"),
                  end = value_of(parameters, "end"), delimiter = value_of(parameters, "delimiter");
-    if (!read_limit(parameters, &query->limit, problem) ||
-        !read_reverse(parameters, &query->range.reverse, problem) ||
+    if (!query_read_limit(parameters, &query->limit, problem) ||
+        !query_read_flag(parameters, "reverse", &query->range.reverse, problem) ||
         !read_fields(parameters, &query->fields, problem) ||
-        !accept_length(prefix, "prefix", key_bytes_max, problem) ||
-        !accept_length(start, "start", key_bytes_max, problem) ||
-        !accept_length(end, "end", key_bytes_max, problem) ||
-        !accept_length(delimiter, "delimiter", key_bytes_max, problem))
+        !query_accept_length(prefix, "prefix", key_bytes_max, problem) ||
+        !query_accept_length(start, "start", key_bytes_max, problem) ||
+        !query_accept_length(end, "end", key_bytes_max, problem) ||
+        !query_accept_length(delimiter, "delimiter", key_bytes_max, problem))
         return false;
     return set_range(query, prefix, start, end, delimiter) ||
            problem_set(problem, PROBLEM_MEMORY_FULL);

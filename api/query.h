@@ -41,6 +41,14 @@ MUST_CHECK bool query_read(const struct parameters *parameters, const struct eng
                            uint64_t epoch, struct query *out_query, struct problem *problem);
 void query_done(struct query *query);
 
+/* The parameters of other queries that are the same: a number of items; a flag; bytes of keys. */
+MUST_CHECK bool query_read_limit(const struct parameters *parameters, uint32_t *out_limit,
+                                 struct problem *problem);
+MUST_CHECK bool query_read_flag(const struct parameters *parameters, const char *name,
+                                bool *out_flag, struct problem *problem);
+MUST_CHECK bool query_accept_length(struct bytes text, const char *name, uint32_t key_bytes_max,
+                                    struct problem *problem);
+
 /* The cursor for what is left of the query, malloc'ed; NULL: no memory. */
 char *query_write_cursor(const struct query *query, uint64_t epoch);
 

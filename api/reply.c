@@ -224,8 +224,8 @@ void reply_problem(struct response *response, const struct problem *problem, str
 {
     const struct problem_row *row = problem_row(problem->code);
     bool is_plain = problem->detail[0] == '\0' && problem->etag[0] == '\0' &&
-                    problem->member_count == 0 && problem->failed_count == 0 &&
-                    problem->retry_after_s == 0;
+                    problem->oldest[0] == '\0' && problem->member_count == 0 &&
+                    problem->failed_count == 0 && problem->retry_after_s == 0;
     if (is_plain && plain.data != NULL) {
         reply_static(response, row->status, PROBLEM_TYPE, plain);
     } else {

@@ -29,6 +29,8 @@ struct api {
     struct text_budget texts;                   /* JSON with values, in and out */
     /* atomic: set by api_drain, read by every request; relaxed, it carries no data */
     atomic_bool draining;
+    /* atomic: requests that wait for changes, counted by each of them; relaxed: a number alone */
+    _Atomic uint64_t watchers;
 };
 
 struct api_request {
@@ -46,6 +48,7 @@ struct api_request {
     bool returns_previous; /* put, delete: the answer is the value that was there */
     struct body body;
     struct problem problem;  /* set: this is the answer */
+    uint64_t waited_ns;      /* for changes: no part of how long the answer took */
     unsigned char decoded[]; /* key and parameters */
 };
 

@@ -272,8 +272,9 @@ struct engine_limits {
     uint32_t meta_bytes_max;
     uint32_t batch_operations_max;
     uint64_t value_bytes_max;
-    const char *scheme;     /* "file", "memory" */
-    const char *durability; /* as the setting was given: "always", "interval:100ms", "none" */
+    uint64_t changes_bytes_max; /* kept for engine_changes(), unless the disk is full */
+    const char *scheme;         /* "file", "memory" */
+    const char *durability;     /* as the setting was given: "always", "interval:100ms", "none" */
 };
 
 /* Constant after open. Never LOADING. */

@@ -175,21 +175,22 @@ MUST_CHECK static enum status open_engine(struct service *service, struct failur
 /* Prepared before api, which asks it for figures; started after it. */
 MUST_CHECK static enum status open_server(struct service *service, struct failure *failure)
 {
-    const struct config *config = &service->config;
+    struct config *config = &service->config;
     uint64_t files_max = machine_raise_files_max();
     uint64_t connections_most = files_max - FILES_KEPT - SERVER_REFUSED_MAX;
     if (files_max <= FILES_KEPT + SERVER_REFUSED_MAX)
         return failure_set(failure, STATUS_IO,
                            "only %" PRIu64 " open files are allowed: raise ulimit -n", files_max);
-    if (connections_most < config->connections_max)
+    if (connections_most < config->connections_max) {
+        config->connections_max = connections_most;
         logger_say(service->logger, LOGGER_WARN,
                    "connections_max lowered to fit the limit of open files (ulimit -n)");
+    }
     struct server_options options = {
         .logger = service->logger,
         .time = time_source_system(),
         .listen_fd = service->listener.fd,
-        .connections_max =
-            connections_most < config->connections_max ? connections_most : config->connections_max,
+        .connections_max = config->connections_max,
         .connections_per_client_max = config->connections_per_client_max,
         .header_ms_max = config->header_ms_max,
         .idle_ms_max = config->idle_ms_max,
@@ -200,6 +201,13 @@ MUST_CHECK static enum status open_server(struct service *service, struct failur
     return server_open(&options, &service->server);
 }
 
+/* What waits holds its connection: others need some, too. After open_server(). */
+static uint64_t watchers_max(const struct config *config)
+{
+    uint64_t most = config->connections_max / 2;
+    return config->watchers_max < most ? config->watchers_max : most;
+}
+
 MUST_CHECK static enum status open_api(struct service *service)
 {
     struct api_options options = {
@@ -208,6 +216,9 @@ MUST_CHECK static enum status open_api(struct service *service)
         .loopback = service->listener.address.loopback,
         .unix_socket = service->listener.address.unix_socket,
         .batch_get_keys_max = (uint32_t)service->config.batch_get_keys_max,
+        .watchers_max = watchers_max(&service->config),
+        .wait_ms_max = service->config.wait_ms_max,
+        .heartbeat_ms = service->config.heartbeat_ms,
         .time = time_source_system(),
         .figures = figures,
         .figures_context = service,

@@ -382,6 +382,7 @@ static void set_limits(struct local *local)
         .meta_bytes_max = options->meta_bytes_max,
         .batch_operations_max = options->batch_operations_max,
         .value_bytes_max = options->value_bytes_max,
+        .changes_bytes_max = options->changes_bytes_max,
         .scheme = local_engine_operations.scheme,
         .durability = local->durability,
     };

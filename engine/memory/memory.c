@@ -548,6 +548,7 @@ static enum status open_engine(const struct engine_options *options, const char 
     engine->epoch = random_u64() >> 16 | 1; /* 48 bits, never 0 */
     engine->time = options->time;
     memory_feed_init(engine, options->changes_bytes_max);
+    engine->face.limits.changes_bytes_max = engine->history.bytes_max;
     pthread_mutex_init(&engine->mutex, NULL);
     engine->stats = stats_open();
     enum status status = engine->stats == NULL ? failure_set(failure, STATUS_NO_MEMORY,

@@ -61,6 +61,12 @@ static inline struct client client_open_with(const char *url, struct api_options
     options.version = "1.2.3";
     if (options.batch_get_keys_max == 0)
         options.batch_get_keys_max = 512;
+    if (options.wait_ms_max == 0)
+        options.wait_ms_max = 60000;
+    if (options.watchers_max == 0)
+        options.watchers_max = 2;
+    if (options.heartbeat_ms == 0)
+        options.heartbeat_ms = 1;
     assert_int_equal(api_open(client.engine, &options, &client.api), STATUS_OK);
     return client;
 }
@@ -131,6 +137,17 @@ static inline bool feed(struct client *client, struct exchange *exchange,
     return true;
 }
 
+/* A stream of events ends with its client, which leaves when it has heard a heartbeat. */
+static inline bool ends_with_heartbeat(const char *body, size_t size)
+{
+    if (size < 4 || strcmp(body + size - 2, "\n\n") != 0)
+        return false;
+    const char *block = body + size - 2;
+    while (block > body && (block[-1] != '\n' || block[-2] != '\n'))
+        block--;
+    return *block == ':';
+}
+
 /* In pieces of a few bytes: what a stream says does not depend on how it is asked. */
 static inline char *read_stream(struct response *response, bool *out_cut)
 {
@@ -138,8 +155,12 @@ static inline char *read_stream(struct response *response, bool *out_cut)
     size_t size = 0;
     ssize_t got;
     FILE *out = open_memstream(&body, &size);
-    while ((got = response->read(response->owner, piece, sizeof piece, UINT64_MAX)) > 0)
+    while ((got = response->read(response->owner, piece, sizeof piece, UINT64_MAX)) > 0) {
         fwrite(piece, 1, (size_t)got, out);
+        fflush(out);
+        if (ends_with_heartbeat(body, size))
+            break;
+    }
     fclose(out);
     *out_cut = got == API_STREAM_FAILED;
     return body;
@@ -191,7 +212,8 @@ static inline struct answer send_request(struct client *client, const struct req
         .http_1_1 = !request->http_1_0,
         .headers = outgoing.fields,
         .header_count = outgoing.count,
-        .deadline_ns = request->deadline_ns != 0 ? request->deadline_ns : UINT64_MAX,
+        /* far off, and there is room for what waiting adds */
+        .deadline_ns = request->deadline_ns != 0 ? request->deadline_ns : UINT64_MAX / 2,
         .cancel = &client->cancel,
         .draining = client->draining,
     };
