@@ -162,7 +162,8 @@ struct engine_feed {
  *
  * GONE: `after` is below what is kept; `*out_feed` is set, nothing was visited. INVALID: it is above
  * the published sequence. BUSY at the deadline, CANCELLED, CORRUPT, IO, NO_MEMORY: what was visited
- * stands, and `*out_feed` is set. UNSUPPORTED. Never waits for a writer, nor a writer for it.
+ * stands, and `*out_feed` is set. NO_SPACE: not before there is room for a journal. UNSUPPORTED. It
+ * never waits for a writer, nor a writer for it.
  */
 MUST_CHECK enum status engine_changes(struct engine *engine, uint64_t after,
                                       engine_visit_change *visit, void *visitor,

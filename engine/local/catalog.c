@@ -42,7 +42,9 @@ static enum status apply_edit(struct manifest *manifest, const struct edit *edit
     if (edit->durable_sequence > manifest->durable_sequence)
         manifest->durable_sequence = edit->durable_sequence;
     if (edit->journal_first > manifest->journal_first)
-        manifest->journal_first = manifest->journal_kept = edit->journal_first;
+        manifest->journal_first = edit->journal_first;
+    if (edit->journal_kept > manifest->journal_kept)
+        manifest->journal_kept = edit->journal_kept;
     return status;
 }
 

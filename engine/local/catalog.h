@@ -54,7 +54,7 @@ struct edit {
     const uint64_t *forgiven_ids; /* what their tombstones hid may be gone now */
     size_t forgiven_count;
     uint64_t flushed_sequence, durable_sequence;
-    uint64_t journal_first; /* journal_kept follows it */
+    uint64_t journal_first, journal_kept;
 };
 
 /*

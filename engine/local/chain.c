@@ -9,6 +9,8 @@
 struct listing {
     struct chain *chain;
     const struct manifest *manifest;
+    uint64_t *kept_ids; /* of segments that are there and that replay does not need */
+    size_t kept_count;
 };
 
 enum status chain_fail(struct chain_place *place, struct failure *failure, enum status status,
@@ -52,6 +54,17 @@ static enum status visit_table(struct listing *listing, const char *name, uint64
     return manifest_lists(listing->manifest, id) ? STATUS_OK : add_stray(listing->chain, name);
 }
 
+static enum status add_kept(struct listing *listing, uint64_t id)
+{
+    uint64_t *grown =
+        realloc(listing->kept_ids, (listing->kept_count + 1) * sizeof *listing->kept_ids);
+    if (grown == NULL)
+        return STATUS_NO_MEMORY;
+    listing->kept_ids = grown;
+    listing->kept_ids[listing->kept_count++] = id;
+    return STATUS_OK;
+}
+
 static enum status visit_file(void *context, const char *name, uint64_t bytes)
 {
     struct listing *listing = context;
@@ -62,10 +75,18 @@ static enum status visit_file(void *context, const char *name, uint64_t bytes)
         return visit_table(listing, name, id);
     if (!segment_name_parse(name, &id))
         return STATUS_OK;
-    if (id < listing->manifest->journal_first)
+    if (id < listing->manifest->journal_kept)
         return add_stray(listing->chain, name);
+    if (id < listing->manifest->journal_first)
+        return add_kept(listing, id);
     listing->chain->bytes += bytes;
     return add_segment(listing->chain, id);
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+    const uint64_t *a = left, *b = right;
+    return (*a > *b) - (*a < *b);
 }
 
 static int compare_by_id(const void *left, const void *right)
@@ -75,6 +96,21 @@ static int compare_by_id(const void *left, const void *right)
 }
 
 /* ---- the LINKs ---- */
+
+static enum status read_link(struct chain_segment *found)
+{
+    struct journal_reader reader;
+    struct journal_frame frame;
+    journal_reader_init(&reader, found->segment);
+    if (reader.end > SEGMENT_HEADER_BYTES + FORMAT_BLOCK_BYTES) /* it need not read more */
+        reader.end = SEGMENT_HEADER_BYTES + FORMAT_BLOCK_BYTES;
+    enum status status = journal_reader_link(&reader, &frame, &found->link);
+    found->linked = status == STATUS_OK;
+    if (found->linked)
+        found->link_header = frame.header;
+    journal_reader_done(&reader);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
 
 static enum status open_segment(struct chain_segment *found, struct disk *disk,
                                 const struct manifest *manifest, struct chain_place *place,
@@ -91,15 +127,7 @@ static enum status open_segment(struct chain_segment *found, struct disk *disk,
     if (status != STATUS_OK)
         return chain_fail(place, failure, status, found->id, 0, status_text(status));
     found->end = found->segment->bytes;
-    struct journal_reader reader;
-    struct journal_frame frame;
-    journal_reader_init(&reader, found->segment);
-    status = journal_reader_link(&reader, &frame, &found->link);
-    found->linked = status == STATUS_OK;
-    if (found->linked)
-        found->link_header = frame.header;
-    journal_reader_done(&reader);
-    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+    return read_link(found);
 }
 
 /* The newest linked segment with an id below `limit`, or with exactly `id` when that is not 0. */
@@ -162,23 +190,148 @@ static enum status check_newest(const struct chain *chain, const struct manifest
                       "the segment is missing; restore it from a copy");
 }
 
+/* ---- what is kept ---- */
+
+/* What a segment builds on. */
+struct predecessor {
+    struct frame_link link;
+    uint64_t last_sequence;
+};
+
+/* NOT_FOUND: it is no whole segment of this store. */
+static enum status read_kept(struct chain_segment *found, struct disk *disk,
+                             const struct manifest *manifest)
+{
+    enum status status = segment_open(disk, manifest->uuid, found->id, &found->segment);
+    if (status == STATUS_OK)
+        status = read_link(found);
+    if (status == STATUS_NO_MEMORY || status == STATUS_IO)
+        return status;
+    return status == STATUS_OK && found->linked ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+/* Whether segment `id` is what is built on. NOT_FOUND: it is not, for whatever reason; that ends the
+ * row, for nothing but the feed of changes needs it. NO_MEMORY, IO. */
+static enum status check_precedes(uint64_t id, struct disk *disk, const struct manifest *manifest,
+                                  const struct predecessor *wanted, struct chain_kept *out_kept)
+{
+    struct chain_segment found = {.id = id};
+    enum status status = read_kept(&found, disk, manifest);
+    if (status == STATUS_OK && (found.link_header.last_sequence > wanted->last_sequence ||
+                                found.segment->bytes < wanted->link.predecessor_end))
+        status = STATUS_NOT_FOUND;
+    if (status == STATUS_OK)
+        *out_kept = (struct chain_kept){
+            .id = id,
+            .before = found.link_header.last_sequence,
+            .last_sequence = wanted->last_sequence,
+            .end = wanted->link.predecessor_end,
+            .bytes = found.segment->bytes,
+            .link = found.link,
+        };
+    segment_close(found.segment);
+    return status;
+}
+
+/* From the newest back, as far as each LINK leads to the one before. They fill `kept` from its end. */
+static enum status follow_kept(const struct listing *listing, struct disk *disk,
+                               struct predecessor wanted)
+{
+    struct chain *chain = listing->chain;
+    enum status status = STATUS_OK;
+    for (size_t i = listing->kept_count; i-- > 0 && status == STATUS_OK;) {
+        uint64_t id = listing->kept_ids[i];
+        struct chain_kept *found = &chain->kept[listing->kept_count - chain->kept_count - 1];
+        if (id > wanted.link.predecessor_id)
+            continue;
+        status = id < wanted.link.predecessor_id
+                     ? STATUS_NOT_FOUND
+                     : check_precedes(id, disk, listing->manifest, &wanted, found);
+        if (status != STATUS_OK)
+            break;
+        wanted = (struct predecessor){found->link, found->before};
+        chain->kept_count++;
+    }
+    if (status == STATUS_IO)
+        chain->kept_failure = status;
+    return status == STATUS_NO_MEMORY ? status : STATUS_OK;
+}
+
+static enum status add_kept_strays(const struct listing *listing)
+{
+    struct chain *chain = listing->chain;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < listing->kept_count && status == STATUS_OK; i++) {
+        size_t k = 0;
+        char name[64];
+        while (k < chain->kept_count && chain->kept[k].id != listing->kept_ids[i])
+            k++;
+        segment_name(listing->kept_ids[i], name);
+        if (k == chain->kept_count)
+            status = add_stray(chain, name);
+    }
+    return status;
+}
+
+static const struct chain_segment *first_used(const struct chain *chain)
+{
+    size_t i = 0;
+    while (i < chain->count && !chain->segments[i].used)
+        i++;
+    return i < chain->count ? &chain->segments[i] : NULL;
+}
+
+static enum status find_kept(struct listing *listing, struct disk *disk)
+{
+    struct chain *chain = listing->chain;
+    const struct chain_segment *first = first_used(chain);
+    size_t count = listing->kept_count;
+    enum status status = STATUS_OK;
+    if (count == 0)
+        return status;
+    qsort(listing->kept_ids, count, sizeof *listing->kept_ids, compare_ids);
+    chain->kept = calloc(count, sizeof *chain->kept);
+    if (chain->kept == NULL)
+        return STATUS_NO_MEMORY;
+    if (first != NULL)
+        status = follow_kept(listing, disk,
+                             (struct predecessor){first->link, first->link_header.last_sequence});
+    memmove(chain->kept, chain->kept + count - chain->kept_count,
+            chain->kept_count * sizeof *chain->kept);
+    return status == STATUS_OK ? add_kept_strays(listing) : status;
+}
+
 /* ---- opening and closing ---- */
 
-enum status chain_open(struct chain *chain, struct disk *disk, const struct manifest *manifest,
-                       struct chain_place *place, struct failure *failure)
+static enum status open_all(struct listing *listing, struct disk *disk, struct chain_place *place,
+                            struct failure *failure)
 {
-    struct listing listing = {chain, manifest};
-    enum status status = disk_list(disk, visit_file, &listing);
-    if (status != STATUS_OK)
-        return failure_set(failure, status, "listing the data directory: %s", status_text(status));
+    struct chain *chain = listing->chain;
+    const struct manifest *manifest = listing->manifest;
     if (chain->count > 0)
         qsort(chain->segments, chain->count, sizeof *chain->segments, compare_by_id);
-    status = check_newest(chain, manifest, place, failure);
+    enum status status = check_newest(chain, manifest, place, failure);
     for (size_t i = 0; i < chain->count && status == STATUS_OK; i++)
         status = open_segment(&chain->segments[i], disk, manifest, place, failure);
     if (status == STATUS_OK)
         status = follow_links(chain, manifest->journal_first, place, failure);
-    return status == STATUS_OK ? check_lengths(chain, place, failure) : status;
+    if (status == STATUS_OK)
+        status = check_lengths(chain, place, failure);
+    return status == STATUS_OK ? find_kept(listing, disk) : status;
+}
+
+enum status chain_open(struct chain *chain, struct disk *disk, const struct manifest *manifest,
+                       struct chain_place *place, struct failure *failure)
+{
+    struct listing listing = {.chain = chain, .manifest = manifest};
+    enum status status = disk_list(disk, visit_file, &listing);
+    if (status != STATUS_OK)
+        status =
+            failure_set(failure, status, "listing the data directory: %s", status_text(status));
+    else
+        status = open_all(&listing, disk, place, failure);
+    free(listing.kept_ids);
+    return status;
 }
 
 void chain_close(struct chain *chain)
@@ -186,6 +339,7 @@ void chain_close(struct chain *chain)
     for (size_t i = 0; i < chain->count; i++)
         segment_close(chain->segments[i].segment);
     free(chain->segments);
+    free(chain->kept);
     free(chain->strays);
     *chain = (struct chain){0};
 }

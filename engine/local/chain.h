@@ -25,11 +25,23 @@ struct chain_segment {
     uint64_t last_sequence; /* set by replay: of its last frame */
 };
 
+/* One that replay does not need, kept for readers of changes. */
+struct chain_kept {
+    uint64_t id;
+    uint64_t before, last_sequence; /* the last sequence before it, and its last one */
+    uint64_t end;                   /* its frames end there */
+    uint64_t bytes;                 /* of the file */
+    struct frame_link link;
+};
+
 struct chain {
     struct chain_segment *segments; /* ascending ids, from the manifest's journal_first */
     size_t count, capacity;
     struct chain_segment *last; /* the newest used one; NULL: none */
-    char (*strays)[64];         /* files of ours that count for nothing */
+    struct chain_kept *kept;    /* an unbroken row up to the first used one, ascending */
+    size_t kept_count;
+    enum status kept_failure; /* IO: what else may have been kept could not be read */
+    char (*strays)[64];       /* files of ours that count for nothing */
     size_t stray_count;
     uint64_t table_id_max; /* of all tables that are there, listed or not */
     uint64_t bytes;        /* of all segments */
@@ -48,7 +60,8 @@ MUST_CHECK enum status chain_fail(struct chain_place *place, struct failure *fai
 
 /*
  * Finds, opens and orders the segments. CORRUPT_LOG: a header is damaged, or a segment that a LINK
- * names is missing. FORMAT, IO, NO_MEMORY. `chain` is zero before, and to be closed after a failure
+ * names is missing. FORMAT, IO, NO_MEMORY. Segments that replay does not need are kept as far as they can
+ * be read: the feed of changes begins where they do. `chain` is zero before, and to be closed after a failure
  * too.
  */
 MUST_CHECK enum status chain_open(struct chain *chain, struct disk *disk,

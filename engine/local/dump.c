@@ -199,6 +199,8 @@ static enum status edit(struct job *job, uint64_t journal_first)
     if (status != STATUS_OK)
         return status;
     uint64_t durable = journal_durable_sequence(journal);
+    /* What a sealed journal in interval mode had not synced is in tables only. */
+    uint64_t kept = job->dump->options.lazy ? journal_first : 0;
     if (journal_first == 0)
         journal_first = journal_first_needed(journal, job->flushed_sequence);
     struct edit edit = {
@@ -207,6 +209,7 @@ static enum status edit(struct job *job, uint64_t journal_first)
         .flushed_sequence = job->flushed_sequence,
         .durable_sequence = durable > job->flushed_sequence ? durable : job->flushed_sequence,
         .journal_first = journal_first,
+        .journal_kept = kept != 0 ? kept : supply_kept_first(journal_supply(journal)),
     };
     status = catalog_edit(job->dump->options.catalog, &edit);
     if (status == STATUS_OK)

@@ -110,6 +110,7 @@ struct stats *figures_stats(struct local *local)
     struct journal_figures figures = journal_figures(local->journal);
     stats_set(local->stats, STATS_journal, figures.bytes);
     stats_set(local->stats, STATS_journal_segments, figures.segments);
+    stats_set(local->stats, STATS_journal_kept, figures.kept_bytes);
     stats_set(local->stats, STATS_disk_free,
               space_free_bytes(maintenance_space(local->maintenance)));
     stats_set(local->stats, STATS_read_only,

@@ -10,12 +10,12 @@
 
 #include "pin.h"
 #include "segment.h"
-#include "supply.h"
 
 /* A segment in use: housekeeping may still be syncing it when the leader has moved on. */
 struct held_segment {
     struct pin pin;
     struct segment *segment;
+    struct segment_index *index;    /* the leader's, while the segment is active */
     _Atomic uint64_t synced_offset; /* its bytes before it are durable */
 };
 
@@ -62,8 +62,14 @@ enum status journal_open(const struct journal_options *options, struct journal *
     if (journal == NULL)
         return STATUS_NO_MEMORY;
     journal->options = *options;
-    supply_init(&journal->supply, options->disk, options->uuid, options->segment_bytes,
-                options->next_id, options->past);
+    supply_init(&journal->supply, &(struct supply_options){
+                                      .disk = options->disk,
+                                      .uuid = options->uuid,
+                                      .segment_bytes = options->segment_bytes,
+                                      .kept_bytes_max = options->kept_bytes_max,
+                                      .next_id = options->next_id,
+                                      .past = options->past,
+                                  });
     atomic_init(&journal->written_sequence, options->last_sequence);
     atomic_init(&journal->durable_sequence, options->durable_sequence);
     pthread_mutex_init(&journal->mutex, NULL);
@@ -113,7 +119,7 @@ bool journal_is_sealed(const struct journal *journal)
 struct journal_figures journal_figures(struct journal *journal)
 {
     struct journal_figures figures = {0};
-    supply_count(&journal->supply, &figures.segments, &figures.bytes);
+    supply_count(&journal->supply, &figures.segments, &figures.bytes, &figures.kept_bytes);
     pthread_mutex_lock(&journal->mutex);
     if (journal->active != NULL) {
         figures.segments++;
@@ -223,11 +229,17 @@ void journal_trim(struct journal *journal)
     supply_trim(&journal->supply);
 }
 
+struct supply *journal_supply(struct journal *journal)
+{
+    return &journal->supply;
+}
+
 /* ---- the active segment ---- */
 
 static void advance(struct journal *journal, uint64_t offset)
 {
     journal->offset = offset;
+    segment_index_set_end(journal->active->index, offset);
     uint64_t end = journal->active->segment->bytes;
     atomic_store_explicit(&journal->active_left, offset < end ? end - offset : 0,
                           memory_order_relaxed);
@@ -242,24 +254,32 @@ static void advance_frame(struct journal *journal, uint64_t offset)
         supply_tell_due(&journal->supply);
 }
 
-static enum status add_past_locked(struct journal *journal)
+/* The segment before it ends where the link says. */
+static enum status list_active_locked(struct journal *journal, struct segment_index *index,
+                                      struct frame_link link)
 {
     const struct held_segment *old = journal->active;
-    return old == NULL
-               ? STATUS_OK
-               : supply_add_past(&journal->supply, old->segment, journal_written_sequence(journal),
-                                 journal_is_sealed(journal));
+    enum status status =
+        supply_activate(&journal->supply, index, old != NULL ? old->segment : NULL,
+                        journal_written_sequence(journal), journal_is_sealed(journal));
+    if (status == STATUS_OK && old != NULL)
+        segment_index_set_end(old->index, link.predecessor_end);
+    return status;
 }
 
 static enum status activate_locked(struct journal *journal, struct segment *segment,
                                    struct frame_link link, enum link_state link_state)
 {
     struct held_segment *held = calloc(1, sizeof *held);
-    if (held == NULL || add_past_locked(journal) != STATUS_OK) {
+    struct segment_index *index = segment_index_open(segment->id, journal_written_sequence(journal),
+                                                     segment->bytes, SEGMENT_HEADER_BYTES);
+    if (held == NULL || index == NULL || list_active_locked(journal, index, link) != STATUS_OK) {
+        segment_index_close(index);
         free(held);
         return STATUS_NO_MEMORY;
     }
     held->segment = segment;
+    held->index = index;
     atomic_init(&held->synced_offset, SEGMENT_HEADER_BYTES);
     struct held_segment *old = journal->active;
     journal->active = held;
@@ -441,6 +461,8 @@ static enum status write_frame(struct journal *journal, struct frame_header *hea
         return status;
     if (journal->link_state == LINK_PENDING)
         journal->link_state = LINK_WRITTEN;
+    if (header->records > 0)
+        segment_index_note(journal->active->index, header->first_sequence, start);
     advance_frame(journal, start + extent);
     return STATUS_OK;
 }
@@ -558,6 +580,8 @@ enum status journal_unseal(struct journal *journal, uint64_t sequence)
         activate_locked(journal, supply_ready(&journal->supply), link, LINK_PENDING);
     if (status == STATUS_OK) {
         supply_take(&journal->supply);
+        if (journal->options.lazy) /* what was applied and not synced is in no segment */
+            supply_forget_below(&journal->supply, journal->active->segment->id);
         atomic_store_explicit(&journal->durable_sequence, sequence, memory_order_release);
         atomic_store_explicit(&journal->sealed, false, memory_order_release);
     }

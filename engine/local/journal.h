@@ -21,7 +21,7 @@
 #include "disk.h"
 #include "event_sink.h"
 #include "frame.h"
-#include "past_segments.h"
+#include "supply.h"
 
 struct journal;
 
@@ -35,6 +35,7 @@ struct journal_options {
     uint64_t next_id;
     uint64_t last_sequence, durable_sequence; /* as recovery found them */
     struct past_segments past;                /* those that recovery kept; taken over */
+    uint64_t kept_bytes_max;                  /* of segments that only readers of changes use */
     const struct time_source *time;
     struct stats *stats;
     struct event_sink events;
@@ -68,8 +69,11 @@ MUST_CHECK enum status journal_prepare(struct journal *journal);
 uint64_t journal_first_needed(struct journal *journal, uint64_t flushed_sequence);
 void journal_release(struct journal *journal, uint64_t first_needed);
 
-/* Removes the files of segments that are needed no more and that no new one will use. */
+/* Removes the files of segments that are neither needed nor kept and that no new one will use. */
 void journal_trim(struct journal *journal);
+
+/* Its segments, for those who read changes or want their room. */
+struct supply *journal_supply(struct journal *journal);
 
 /* ---- beginning: recovery ---- */
 
@@ -130,6 +134,7 @@ bool journal_is_sealed(const struct journal *journal);
 
 struct journal_figures {
     uint64_t segments, bytes; /* on disk */
+    uint64_t kept_bytes;      /* of them, what only readers of changes use */
 };
 struct journal_figures journal_figures(struct journal *journal);
 

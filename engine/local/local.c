@@ -3,6 +3,7 @@
 #include "local.h"
 
 #include "../number.h"
+#include "changes.h"
 #include "figures.h"
 #include "kill_disk.h"
 #include "local_parts.h"
@@ -11,15 +12,19 @@
 
 /* ---- reading ---- */
 
+static void tell_corrupt(struct local *local)
+{
+    stats_add(local->stats, STATS_corrupt_records, 1);
+    event_tell(&local->events, (struct engine_event){.name = EVENT_VALUE_CORRUPT});
+}
+
 static void count_read(struct local *local, enum status status)
 {
     stats_add(local->stats, STATS_gets, 1);
     if (status == STATUS_NOT_FOUND)
         stats_add(local->stats, STATS_get_misses, 1);
-    if (status != STATUS_CORRUPT)
-        return;
-    stats_add(local->stats, STATS_corrupt_records, 1);
-    event_tell(&local->events, (struct engine_event){.name = EVENT_VALUE_CORRUPT});
+    if (status == STATUS_CORRUPT)
+        tell_corrupt(local);
 }
 
 static bool is_readable(const struct local *local)
@@ -58,6 +63,21 @@ static enum status local_scan(struct engine *engine, const struct engine_range *
         return STATUS_LOADING;
     stats_add(local->stats, STATS_scans, 1);
     return scan_run(&local->store, range, with_values, visit, visitor, context);
+}
+
+/* Damage is told as that of a value is: the journal is checked when it is read. */
+static enum status local_changes(struct engine *engine, uint64_t after, engine_visit_change *visit,
+                                 void *visitor, struct engine_feed *out_feed,
+                                 const struct engine_context *context)
+{
+    struct local *local = local_of(engine);
+    enum status status = local_has_writers(local);
+    if (status == STATUS_OK)
+        status =
+            changes_run(&local->store, local->journal, after, visit, visitor, out_feed, context);
+    if (status == STATUS_CORRUPT)
+        tell_corrupt(local);
+    return status;
 }
 
 static enum status local_wait(struct engine *engine, uint64_t sequence, uint64_t *out_sequence,
@@ -285,6 +305,7 @@ const struct engine_operations local_engine_operations = {
     .get = local_get,
     .head = local_head,
     .scan = local_scan,
+    .changes = local_changes,
     .wait = local_wait,
     .value_open = local_value_open,
     .value_grow = local_value_grow,

@@ -286,16 +286,25 @@ static enum status try_journal(struct local *local)
     return recovery_begin_journal(&local->recovery, &local->journal, &local->failure);
 }
 
-/* A full disk is no reason to give up: somebody may free space. The ballast is for that, too. */
-static enum status begin_journal(struct local *local)
+/* What can be spared for a segment: the feed of changes first, then the ballast. */
+static enum status try_with_less(struct local *local)
 {
     struct ballast ballast;
-    enum status status = try_journal(local);
-    if (status != STATUS_NO_SPACE)
-        return status;
-    ballast_init(&ballast, local->disk, local->options.ballast_bytes, local->options.reserve_bytes);
-    if (ballast_release(&ballast))
+    enum status status = STATUS_NO_SPACE;
+    if (recovery_give_up_kept(&local->recovery))
         status = try_journal(local);
+    ballast_init(&ballast, local->disk, local->options.ballast_bytes, local->options.reserve_bytes);
+    if (status == STATUS_NO_SPACE && ballast_release(&ballast))
+        status = try_journal(local);
+    return status;
+}
+
+/* A full disk is no reason to give up: somebody may free space. */
+static enum status begin_journal(struct local *local)
+{
+    enum status status = try_journal(local);
+    if (status == STATUS_NO_SPACE)
+        status = try_with_less(local);
     if (status != STATUS_NO_SPACE)
         return status;
     serve_reads(local);
@@ -377,7 +386,8 @@ static void set_limits(struct local *local)
         snprintf(local->durability, sizeof local->durability, "interval:%" PRIu64 "ms",
                  options->durability_interval_ms);
     local->face.limits = (struct engine_limits){
-        .capabilities = ENGINE_DURABLE | ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH | ENGINE_COMPACT,
+        .capabilities =
+            ENGINE_DURABLE | ENGINE_GAPLESS | ENGINE_ATOMIC_BATCH | ENGINE_COMPACT | ENGINE_CHANGES,
         .key_bytes_max = options->key_bytes_max,
         .meta_bytes_max = options->meta_bytes_max,
         .batch_operations_max = options->batch_operations_max,
@@ -407,6 +417,7 @@ static void set_recovery(struct local *local)
                     .lazy = local->options.durability_interval_ms > 0,
                     .segment_bytes = local->options.journal_segment_bytes,
                     .first_segment_bytes = smallest,
+                    .kept_bytes_max = local->options.changes_bytes_max,
                     .time = local->options.time,
                     .stats = local->stats,
                     .events = local->events},

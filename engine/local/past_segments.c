@@ -7,6 +7,8 @@
 
 void past_segments_done(struct past_segments *past)
 {
+    for (size_t i = 0; i < past->count; i++)
+        segment_index_close(past->rows[i].index);
     free(past->rows);
     *past = (struct past_segments){0};
 }
@@ -39,9 +41,60 @@ uint64_t past_segments_first_above(const struct past_segments *past, uint64_t fl
     return otherwise;
 }
 
+/* ---- kept ones ---- */
+
+static size_t row_from(const struct past_segments *past, uint64_t id)
+{
+    size_t row = 0;
+    while (row < past->count && past->rows[row].id < id)
+        row++;
+    return row;
+}
+
+uint64_t past_segments_kept_bytes(const struct past_segments *past)
+{
+    uint64_t bytes = 0;
+    for (size_t i = row_from(past, past->kept_first); i < row_from(past, past->needed_first); i++)
+        bytes += past->rows[i].bytes;
+    return bytes;
+}
+
+uint64_t past_segments_keep(struct past_segments *past, uint64_t bytes_max)
+{
+    uint64_t kept = past_segments_kept_bytes(past), before = kept;
+    for (size_t i = row_from(past, past->kept_first); kept > bytes_max; i++) {
+        kept -= past->rows[i].bytes;
+        past->kept_first = past->rows[i].id + 1;
+    }
+    return before - kept;
+}
+
+struct segment_index *past_segments_oldest(const struct past_segments *past)
+{
+    size_t row = row_from(past, past->kept_first);
+    return row < past->count ? past->rows[row].index : NULL;
+}
+
+struct segment_index *past_segments_find(const struct past_segments *past, uint64_t sequence)
+{
+    for (size_t i = past->count; i-- > 0 && past->rows[i].id >= past->kept_first;)
+        if (past->rows[i].index->before <= sequence)
+            return past->rows[i].index;
+    return NULL;
+}
+
+/* ---- free ones ---- */
+
+static bool is_free(const struct past_segments *past, size_t row)
+{
+    const struct segment_index *index = past->rows[row].index;
+    return past->rows[row].id < past->kept_first && index->readers == 0;
+}
+
 static struct past_segment take_row(struct past_segments *past, size_t row)
 {
     struct past_segment taken = past->rows[row];
+    segment_index_close(TAKE(taken.index));
     past->count--;
     memmove(&past->rows[row], &past->rows[row + 1], (past->count - row) * sizeof *past->rows);
     return taken;
@@ -49,8 +102,8 @@ static struct past_segment take_row(struct past_segments *past, size_t row)
 
 uint64_t past_segments_take(struct past_segments *past, uint64_t bytes)
 {
-    for (size_t i = 0; i < past->count && past->rows[i].id < past->needed_first; i++)
-        if (past->rows[i].bytes == bytes)
+    for (size_t i = 0; i < past->count; i++)
+        if (is_free(past, i) && past->rows[i].bytes == bytes && !past->rows[i].failed)
             return take_row(past, i).id;
     return 0;
 }
@@ -59,8 +112,9 @@ bool past_segments_take_surplus(struct past_segments *past, uint64_t keep_bytes,
                                 struct past_segment *out_segment)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < past->count && past->rows[i].id < past->needed_first; i++) {
-        if (past->rows[i].bytes == keep_bytes && kept++ < keep)
+    for (size_t i = 0; i < past->count; i++) {
+        bool useful = past->rows[i].bytes == keep_bytes && !past->rows[i].failed;
+        if (!is_free(past, i) || (useful && kept++ < keep))
             continue;
         *out_segment = take_row(past, i);
         return true;

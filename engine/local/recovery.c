@@ -174,6 +174,8 @@ static enum status update_manifest(struct recovered *recovered, uint64_t next_jo
     updated.epoch = recovered->epoch;
     updated.lazy = recovered->recovery->journal.lazy;
     updated.next_journal_id = next_journal_id;
+    updated.journal_kept =
+        recovered->chain.kept_count > 0 ? recovered->chain.kept[0].id : updated.journal_first;
     if (updated.next_table_id <= recovered->chain.table_id_max)
         updated.next_table_id = recovered->chain.table_id_max + 1;
     updated.durable_sequence = recovered->kept_sequence;
@@ -194,22 +196,47 @@ static uint64_t staying_bytes(const struct recovered *recovered, const struct ch
                                                                          : bytes;
 }
 
+static enum status add_past(struct past_segments *past, struct past_segment row, uint64_t before,
+                            uint64_t end)
+{
+    enum status status = past_segments_reserve(past);
+    if (status == STATUS_OK)
+        row.index = segment_index_open(row.id, before, row.bytes, end);
+    if (row.index == NULL)
+        return STATUS_NO_MEMORY;
+    past_segments_add(past, row);
+    return STATUS_OK;
+}
+
+static enum status set_kept(const struct recovered *recovered, struct past_segments *past)
+{
+    const struct chain *chain = &recovered->chain;
+    enum status status = STATUS_OK;
+    for (size_t i = 0; i < chain->kept_count && status == STATUS_OK; i++) {
+        const struct chain_kept *kept = &chain->kept[i];
+        struct past_segment row = {
+            .id = kept->id, .last_sequence = kept->last_sequence, .bytes = kept->bytes};
+        status = add_past(past, row, kept->before, kept->end);
+    }
+    past->needed_first = recovered->recovery->manifest->journal_first;
+    past->kept_first = chain->kept_count > 0 ? chain->kept[0].id : past->needed_first;
+    return status;
+}
+
 static enum status set_past(const struct recovered *recovered, struct journal_options *options)
 {
-    enum status status = STATUS_OK;
+    enum status status = set_kept(recovered, &options->past);
     for (size_t i = 0; i < recovered->chain.count && status == STATUS_OK; i++) {
         const struct chain_segment *found = &recovered->chain.segments[i];
         if (found->id >= options->next_id)
             options->next_id = found->id + 1;
         if (!found->used)
             continue;
-        status = past_segments_reserve(&options->past);
-        if (status == STATUS_OK)
-            past_segments_add(&options->past, (struct past_segment){
-                                                  .id = found->id,
-                                                  .last_sequence = found->last_sequence,
-                                                  .bytes = staying_bytes(recovered, found),
-                                              });
+        struct past_segment row = {.id = found->id,
+                                   .last_sequence = found->last_sequence,
+                                   .bytes = staying_bytes(recovered, found)};
+        uint64_t end = found == recovered->chain.last ? recovered->kept_end : found->end;
+        status = add_past(&options->past, row, found->link_header.last_sequence, end);
     }
     return status;
 }
@@ -451,6 +478,15 @@ enum status recovery_settle(struct recovery *recovery)
     }
     window_done(&window);
     return status == STATUS_OK ? segment_sync(last->segment) : status;
+}
+
+bool recovery_give_up_kept(struct recovery *recovery)
+{
+    struct chain *chain = &recovery->recovered->chain;
+    bool any = chain->kept_count > 0;
+    while (chain->kept_count > 0)
+        remove_segment(recovery->recovered, chain->kept[--chain->kept_count].id);
+    return any;
 }
 
 enum status recovery_begin_journal(struct recovery *recovery, struct journal **out_journal,

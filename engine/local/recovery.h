@@ -49,6 +49,10 @@ MUST_CHECK enum status recovery_begin_journal(struct recovery *recovery,
                                               struct journal **out_journal,
                                               struct failure *failure);
 
+/* For want of room: removes the segments that only readers of changes would use. False: there are
+ * none. Between the steps. */
+bool recovery_give_up_kept(struct recovery *recovery);
+
 /*
  * When there is no room for the second: makes what was replayed durable where it stands, so that it
  * may be read. The bytes that may not be on the disk are written again, though nothing is written

@@ -64,13 +64,30 @@ static void set_low(struct space *space, bool low)
                                      .bytes = space_free_bytes(space)});
 }
 
+/* What is kept for readers of changes goes before anything else does, the oldest first. True: some of
+ * it went. */
+static bool give_up_kept(const struct space *space, uint64_t free_bytes, bool wanted)
+{
+    struct journal *journal = space->options.journal;
+    uint64_t needed = needed_bytes(space);
+    uint64_t bytes = wanted ? UINT64_MAX : free_bytes < needed ? needed - free_bytes : 0;
+    if (bytes == 0 || supply_give_up(journal_supply(journal), bytes) == 0)
+        return false;
+    journal_trim(journal);
+    return true;
+}
+
 bool space_look(struct space *space)
 {
     uint64_t free_bytes, free_before = space_free_bytes(space);
     if (disk_free_bytes(space->options.disk, &free_bytes) != STATUS_OK)
         return false; /* told by the disk; the last answer stands */
     unsigned waiting = atomic_load_explicit(&space->waiting, memory_order_acquire);
-    bool released = waiting != 0 && ballast_release(&space->ballast);
+    bool released = give_up_kept(space, free_bytes, waiting != 0);
+    if (released && disk_free_bytes(space->options.disk, &free_bytes) != STATUS_OK)
+        return false;
+    if (!released)
+        released = waiting != 0 && ballast_release(&space->ballast);
     ballast_look(&space->ballast, free_bytes, table_bytes(space));
     uint64_t needed = needed_bytes(space);
     atomic_store_explicit(&space->free_bytes, free_bytes, memory_order_relaxed);

@@ -7,12 +7,17 @@
 
 enum { FILES_KEPT = 1 };
 
-void supply_init(struct supply *supply, struct disk *disk, const uint8_t uuid[FORMAT_UUID_BYTES],
-                 uint64_t segment_bytes, uint64_t next_id, struct past_segments past)
+void supply_init(struct supply *supply, const struct supply_options *options)
 {
     *supply = (struct supply){
-        .disk = disk, .segment_bytes = segment_bytes, .next_id = next_id, .past = past};
-    memcpy(supply->uuid, uuid, FORMAT_UUID_BYTES);
+        .disk = options->disk,
+        .segment_bytes = options->segment_bytes,
+        .kept_bytes_max = options->kept_bytes_max,
+        .next_id = options->next_id,
+        .past = options->past,
+    };
+    memcpy(supply->uuid, options->uuid, FORMAT_UUID_BYTES);
+    past_segments_keep(&supply->past, supply->kept_bytes_max);
     pthread_mutex_init(&supply->making, NULL);
     pthread_mutex_init(&supply->mutex, NULL);
     pthread_condattr_t monotonic;
@@ -25,6 +30,7 @@ void supply_init(struct supply *supply, struct disk *disk, const uint8_t uuid[FO
 void supply_done(struct supply *supply)
 {
     segment_close(supply->ready);
+    segment_index_close(supply->active);
     past_segments_done(&supply->past);
     pthread_cond_destroy(&supply->made);
     pthread_mutex_destroy(&supply->mutex);
@@ -130,19 +136,23 @@ uint64_t supply_next_id(struct supply *supply)
     return id;
 }
 
-/* ---- behind the active segment ---- */
+/* ---- the active segment, and those behind it ---- */
 
-enum status supply_add_past(struct supply *supply, const struct segment *segment,
-                            uint64_t last_sequence, bool failed)
+enum status supply_activate(struct supply *supply, struct segment_index *next,
+                            const struct segment *old, uint64_t last_sequence, bool failed)
 {
     pthread_mutex_lock(&supply->mutex);
     enum status status = past_segments_reserve(&supply->past);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && old != NULL)
         past_segments_add(&supply->past, (struct past_segment){
-                                             .id = segment->id,
+                                             .id = old->id,
                                              .last_sequence = last_sequence,
-                                             .bytes = failed ? 0 : segment->bytes,
+                                             .bytes = old->bytes,
+                                             .failed = failed,
+                                             .index = supply->active,
                                          });
+    if (status == STATUS_OK)
+        supply->active = next;
     pthread_mutex_unlock(&supply->mutex);
     return status;
 }
@@ -160,7 +170,33 @@ void supply_release(struct supply *supply, uint64_t first_needed)
     pthread_mutex_lock(&supply->mutex);
     if (first_needed > supply->past.needed_first)
         supply->past.needed_first = first_needed;
+    past_segments_keep(&supply->past, supply->kept_bytes_max);
     pthread_mutex_unlock(&supply->mutex);
+}
+
+void supply_forget_below(struct supply *supply, uint64_t first)
+{
+    pthread_mutex_lock(&supply->mutex);
+    if (first > supply->past.kept_first)
+        supply->past.kept_first = first;
+    pthread_mutex_unlock(&supply->mutex);
+}
+
+uint64_t supply_give_up(struct supply *supply, uint64_t bytes)
+{
+    pthread_mutex_lock(&supply->mutex);
+    uint64_t kept = past_segments_kept_bytes(&supply->past);
+    uint64_t given_up = past_segments_keep(&supply->past, kept > bytes ? kept - bytes : 0);
+    pthread_mutex_unlock(&supply->mutex);
+    return given_up;
+}
+
+uint64_t supply_kept_first(struct supply *supply)
+{
+    pthread_mutex_lock(&supply->mutex);
+    uint64_t first = supply->past.kept_first;
+    pthread_mutex_unlock(&supply->mutex);
+    return first;
 }
 
 void supply_trim(struct supply *supply)
@@ -181,13 +217,44 @@ void supply_trim(struct supply *supply)
     }
 }
 
-void supply_count(struct supply *supply, uint64_t *segments, uint64_t *bytes)
+void supply_count(struct supply *supply, uint64_t *segments, uint64_t *bytes, uint64_t *kept_bytes)
 {
     pthread_mutex_lock(&supply->mutex);
+    *kept_bytes += past_segments_kept_bytes(&supply->past);
     *segments += supply->past.count + (supply->ready != NULL);
     for (size_t i = 0; i < supply->past.count; i++)
         *bytes += supply->past.rows[i].bytes;
     if (supply->ready != NULL)
         *bytes += supply->ready->bytes;
+    pthread_mutex_unlock(&supply->mutex);
+}
+
+/* ---- for readers of changes ---- */
+
+uint64_t supply_oldest(struct supply *supply)
+{
+    pthread_mutex_lock(&supply->mutex);
+    const struct segment_index *oldest = past_segments_oldest(&supply->past);
+    uint64_t sequence = oldest != NULL ? oldest->before : supply->active->before;
+    pthread_mutex_unlock(&supply->mutex);
+    return sequence;
+}
+
+struct segment_index *supply_pin(struct supply *supply, uint64_t sequence)
+{
+    pthread_mutex_lock(&supply->mutex);
+    struct segment_index *index = supply->active->before <= sequence
+                                      ? supply->active
+                                      : past_segments_find(&supply->past, sequence);
+    if (index != NULL)
+        index->readers++;
+    pthread_mutex_unlock(&supply->mutex);
+    return index;
+}
+
+void supply_unpin(struct supply *supply, struct segment_index *index)
+{
+    pthread_mutex_lock(&supply->mutex);
+    index->readers--;
     pthread_mutex_unlock(&supply->mutex);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "chain.h"
+#include "journal_reader.h"
 #include "replay.h"
 #include "verify_table.h"
 
@@ -95,18 +96,81 @@ static enum status check_frames(struct verify *verify, const struct manifest *ma
     return status;
 }
 
+/* ---- what is kept for readers of changes ---- */
+
+static enum status check_kept_frame(const struct journal_frame *frame, uint64_t *sequence,
+                                    uint64_t *records)
+{
+    uint64_t position = 0;
+    for (;;) {
+        const struct record *record;
+        enum status status = journal_frame_record(frame, &position, &record);
+        if (status != STATUS_OK || record == NULL)
+            return status;
+        if (record->sequence != ++*sequence)
+            return STATUS_CORRUPT_LOG;
+        ++*records;
+    }
+}
+
+static enum status check_kept_frames(struct verify *verify, const struct chain_kept *kept,
+                                     const struct segment *segment)
+{
+    struct journal_reader reader;
+    struct journal_frame frame;
+    uint64_t sequence = kept->before;
+    char name[64];
+    segment_name(kept->id, name);
+    journal_reader_init(&reader, segment);
+    reader.end = kept->end;
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && reader.offset < kept->end) {
+        frame.offset = reader.offset;
+        status = journal_reader_next(&reader, &frame);
+        if (status == STATUS_OK && frame.header.records > 0)
+            status = check_kept_frame(&frame, &sequence, &verify->found->journal_records);
+        verify->found->frames += status == STATUS_OK;
+    }
+    journal_reader_done(&reader);
+    if (status == STATUS_NOT_FOUND || status == STATUS_CORRUPT_LOG ||
+        (status == STATUS_OK && sequence != kept->last_sequence)) {
+        verify_tell(verify, name, frame.offset,
+                    "a frame is damaged; only the feed of changes would read it");
+        return STATUS_OK;
+    }
+    return status;
+}
+
+static enum status check_kept(struct verify *verify, const struct manifest *manifest,
+                              const struct chain *chain)
+{
+    enum status status = chain->kept_failure;
+    for (size_t i = 0; i < chain->kept_count && status == STATUS_OK; i++) {
+        struct segment *segment;
+        status = segment_open(verify->disk, manifest->uuid, chain->kept[i].id, &segment);
+        if (status != STATUS_OK)
+            break;
+        status = check_kept_frames(verify, &chain->kept[i], segment);
+        segment_close(segment);
+    }
+    return status;
+}
+
 static enum status check_journal(struct verify *verify, const struct manifest *manifest,
                                  struct failure *failure)
 {
     struct chain chain = {0};
     struct chain_place failed;
     enum status status = chain_open(&chain, verify->disk, manifest, &failed, failure);
-    verify->found->segments = chain.count;
+    verify->found->segments = chain.count + chain.kept_count;
     verify->found->strays = chain.stray_count;
     if (status == STATUS_OK)
         status = check_frames(verify, manifest, &chain, failure);
+    status = take_failure(verify, status, failure);
+    if (status == STATUS_OK)
+        status = check_kept(verify, manifest, &chain);
     chain_close(&chain);
-    return take_failure(verify, status, failure);
+    return status;
 }
 
 /* ---- all of it ---- */

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../engine/stats.h"
 #include "../lib/ledger.h"
 #include "../lib/mounts.h"
 #include "../lib/threads.h"
@@ -266,7 +267,95 @@ static void full_by_others(void **state)
     check(fixture);
 }
 
+static uint64_t kept_bytes(const struct fixture *fixture)
+{
+    return stats_read(engine_stats(fixture->engine), STATS_journal_kept);
+}
+
+static bool note_sequence(void *visitor, const struct engine_change *change)
+{
+    uint64_t *last = visitor;
+    assert_int_equal(change->version.sequence, *last + 1);
+    *last = change->version.sequence;
+    return true;
+}
+
+/* Follows the feed from as early as it goes to its end. */
+static void follow_feed(const struct fixture *fixture)
+{
+    struct engine_context context = {UINT64_MAX, NULL};
+    struct engine_feed feed = {0};
+    uint64_t last = 0;
+    while (last < health_of(fixture).sequence) {
+        uint64_t after = last;
+        enum status status =
+            engine_changes(fixture->engine, after, note_sequence, &last, &feed, &context);
+        if (status == STATUS_GONE && after == 0) {
+            last = feed.oldest;
+            continue;
+        }
+        assert_int_equal(status, STATUS_OK);
+        assert_int_equal(feed.after, last);
+    }
+}
+
+/* More is kept than is wanted: the rest stays, and so do the ballast and the puts. */
+static void kept_goes_first(void **state)
+{
+    struct fixture *fixture = *state;
+    char ballast[330];
+    snprintf(ballast, sizeof ballast, "%s/BALLAST", fixture->data);
+    for (unsigned i = 0; i < 400; i++)
+        put_until_taken(fixture, i % 100);
+    for (int waited = 0; waited < SOON_MS && access(ballast, F_OK) != 0; waited += 10)
+        pause_ms(10);
+    uint64_t kept = kept_bytes(fixture);
+    assert_true(kept > RESERVE_BYTES);
+    follow_feed(fixture);
+    mounts_fill(fixture->filler, 2 << 20);
+    for (int waited = 0; waited < SOON_MS && kept_bytes(fixture) >= kept; waited += 10)
+        pause_ms(10); /* a dump under way may keep some more */
+    wait_for_state(fixture, STATUS_OK);
+    assert_in_range(kept_bytes(fixture), 1, kept - 1);
+    assert_int_equal(access(ballast, F_OK), 0);
+    put_until_taken(fixture, 0);
+    follow_feed(fixture);
+    reopen(fixture);
+    follow_feed(fixture);
+    for (int waited = 0; waited < SOON_MS && kept_bytes(fixture) != 0; waited += 10) {
+        mounts_fill(fixture->filler, 0);
+        pause_ms(10);
+    }
+    assert_int_equal(kept_bytes(fixture), 0);
+    follow_feed(fixture);
+    assert_int_equal(unlink(fixture->filler), 0);
+    wait_for_state(fixture, STATUS_OK);
+    reopen(fixture);
+    follow_feed(fixture);
+    check(fixture);
+}
+
 /* ---- starts ---- */
+
+static void start_gives_up_kept(void **state)
+{
+    struct fixture *fixture = *state;
+    char ballast[330];
+    snprintf(ballast, sizeof ballast, "%s/BALLAST", fixture->data);
+    for (unsigned i = 0; i < 400; i++)
+        put_until_taken(fixture, i % 100);
+    for (int waited = 0; waited < SOON_MS && access(ballast, F_OK) != 0; waited += 10)
+        pause_ms(10);
+    assert_true(kept_bytes(fixture) > RESERVE_BYTES);
+    close_store(fixture);
+    mounts_fill(fixture->filler, 0);
+    open_store(fixture);
+    wait_for_state(fixture, STATUS_OK);
+    assert_int_equal(fixture->events[EVENT_NO_JOURNAL], 0);
+    assert_int_equal(access(ballast, F_OK), 0);
+    follow_feed(fixture);
+    check(fixture);
+}
 
 static void reopen_full(struct fixture *fixture)
 {
@@ -306,6 +395,10 @@ static void start_without_space(void **state)
 static void start_with_ballast(void **state)
 {
     struct fixture *fixture = *state;
+    close_store(fixture);
+    fixture->options.changes_bytes_max = 0; /* which would go first */
+    open_store(fixture);
+    wait_for_state(fixture, STATUS_OK);
     for (unsigned key = 0; key < 300; key++)
         put_until_taken(fixture, key);
     char ballast[330];
@@ -470,6 +563,9 @@ int main(int argc, char **argv)
                   deleting_everything),
         DISK_TEST("more deletes than the reserve would hold go on below it", many_deletes),
         DISK_TEST("a disk that others fill stops only growth, and heals", full_by_others),
+        DISK_TEST("what is kept for the feed of changes goes before anything else",
+                  kept_goes_first),
+        DISK_TEST("a start gives it up before the ballast", start_gives_up_kept),
         DISK_TEST("a start without any space answers reads, then writes", start_without_space),
         DISK_TEST("a start gives up the ballast when there is no other space", start_with_ballast),
         DISK_TEST("settings that ask for more than the disk has are told once", too_small),

@@ -49,6 +49,13 @@ static bool dumps_often(const struct trial *trial)
     return (trial->seed & 2) != 0;
 }
 
+/* From none to several segments. */
+static uint64_t changes_bytes_max(const struct trial *trial)
+{
+    static const uint64_t choices[] = {0, 256 << 10, 1 << 20, 0};
+    return choices[trial->seed >> 2 & 3];
+}
+
 struct engine_options trial_options(const struct trial *trial, bool lazy)
 {
     struct engine_options options = engine_options_default();
@@ -60,6 +67,7 @@ struct engine_options trial_options(const struct trial *trial, bool lazy)
     options.memory_bytes_max = 256 << 20;
     options.journal_segment_bytes = 0; /* as small as it goes */
     options.memtable_bytes = dumps_often(trial) ? 600 : 64 << 20;
+    options.changes_bytes_max = changes_bytes_max(trial);
     options.ballast_bytes = 0;
     options.reserve_bytes = 0;
     options.time = &trial->time.source;

@@ -21,7 +21,7 @@ enum { KEYS = 60, FINDINGS_BYTES = 1600 };
 static struct {
     char *path;
     char url[300];
-    char table[64], journal[64]; /* the last table, the first segment */
+    char table[64], journal[64], kept[64]; /* as note_file() says */
     /* of the last verification */
     struct engine_verification found;
     struct failure failure;
@@ -90,15 +90,21 @@ static void fill_store(void)
     engine_close(engine);
 }
 
+/* The last table, the oldest segment that replay needs, and the oldest that is there. */
 static enum status note_file(void *context, const char *name, uint64_t bytes)
 {
-    (void)context;
+    const struct manifest *manifest = context;
+    uint64_t id;
     (void)bytes;
     if (strncmp(name, "table-", 6) == 0 && strcmp(name, fixture.table) > 0)
         snprintf(fixture.table, sizeof fixture.table, "%s", name);
-    if (strncmp(name, "journal-", 8) == 0 &&
+    if (!segment_name_parse(name, &id))
+        return STATUS_OK;
+    if (id >= manifest->journal_first &&
         (fixture.journal[0] == '\0' || strcmp(name, fixture.journal) < 0))
         snprintf(fixture.journal, sizeof fixture.journal, "%s", name);
+    if (fixture.kept[0] == '\0' || strcmp(name, fixture.kept) < 0)
+        snprintf(fixture.kept, sizeof fixture.kept, "%s", name);
     return STATUS_OK;
 }
 
@@ -111,7 +117,10 @@ static int set_up(void **state)
     snprintf(fixture.url, sizeof fixture.url, "file:%s", fixture.path);
     fill_store();
     assert_int_equal(disk_open(fixture.path, &disk, &fixture.failure), STATUS_OK);
-    assert_int_equal(disk_list(disk, note_file, NULL), STATUS_OK);
+    struct manifest manifest;
+    assert_int_equal(manifest_read(disk, &manifest, &fixture.failure), STATUS_OK);
+    assert_int_equal(disk_list(disk, note_file, &manifest), STATUS_OK);
+    manifest_done(&manifest);
     disk_close(disk);
     assert_string_not_equal(fixture.table, "");
     assert_string_not_equal(fixture.journal, "");
@@ -347,6 +356,24 @@ static void finds_journal_damage(void **state)
     expect_clean();
 }
 
+/* What only readers of changes would miss. */
+static void finds_kept_damage(void **state)
+{
+    (void)state;
+    struct frame_header link;
+    uint64_t offset = SEGMENT_HEADER_BYTES;
+    assert_string_not_equal(fixture.kept, fixture.journal);
+    read_at(fixture.kept, offset, &link, sizeof link);
+    offset += frame_extent(link.bytes, false);
+    expect_flip_found(fixture.kept, offset + sizeof link + 5, offset, "only the feed of changes");
+    expect_clean();
+    uint64_t strays = fixture.found.strays, segments = fixture.found.segments;
+    flip(fixture.kept, 30);
+    expect_clean(); /* a file that was about to be used again looks like it */
+    assert_int_equal(fixture.found.strays, strays + 1);
+    assert_int_equal(fixture.found.segments, segments - 1);
+}
+
 /* Changes the manifest and writes it with the right checksum. */
 static void rewrite_manifest(void (*change)(struct manifest *manifest))
 {
@@ -554,6 +581,7 @@ int main(int argc, char **argv)
         STORE_TEST("tables that are missing or of another size are found", finds_missing_files),
         STORE_TEST("files that do not count are counted, and left", counts_strays),
         STORE_TEST("damage to the journal is found", finds_journal_damage),
+        STORE_TEST("damage to what is kept for the feed is found", finds_kept_damage),
         STORE_TEST("a manifest that contradicts itself is found", finds_contradictions),
         STORE_TEST("an index that contradicts itself or its records is found", finds_forgeries),
         STORE_TEST("what is in use, or no store, is refused and not made", refuses),
