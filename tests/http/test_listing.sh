@@ -58,6 +58,26 @@ folding() {
 }
 promise "a delimiter shows keys as folders, and an href is what to ask for" folding
 
+every_href_leads_back() { # each value is the target that it was put by
+    local href value count=0
+    server_start_ready --data "$work/hrefs" "${small[@]}"
+    for value in $(printf '%%%02x\n' $(seq 1 255) | grep -v '%2e') %25 %252F + a+b a%20b a%3Bb a%3Fb%23c a/ a//b /a //a ... .a ..a %C3%A9 e%CC%81 %FF%FE \
+        "$(printf 'k%.0s' $(seq 1024))"; do
+        printf 'url = "%s/keys/%s"\nrequest = PUT\ndata-binary = "%s"\noutput = /dev/null\nnext\n' "$url" "$value" "$value"
+    done | sed '$d' | curl --silent --fail --globoff --path-as-is --config - || complain "writes failed"
+    request GET '/keys?limit=1000&fields=key,value'; expect_status 200
+    sed 's/{"key/\n&/g' "$work/body" | sed -nE 's/.*"href":"([^"]*)".*"value":"([^"]*)".*/\1 \2/p' >"$work/hrefs.listed"
+    while read -r href value; do
+        printf 'url = "%s%s"\nwrite-out = " %s\\n"\nnext\n' "$url" "$href" "${value//%/%%}"
+    done <"$work/hrefs.listed" | sed '$d' | curl --silent --fail --globoff --path-as-is --config - >"$work/hrefs.got" || complain "an href is not found"
+    while read -r value href; do
+        count=$((count + 1)); [ "$value" = "$href" ] || complain "the href of $href leads to $value"
+    done <"$work/hrefs.got"
+    expect "keys that were found by their hrefs" "$count" 270
+    server_end
+}
+promise "whatever bytes a key has, its href in a listing leads back to it" every_href_leads_back
+
 lines() {
     server_start_ready --data "$work/lines" "${small[@]}"
     seq -f '%05.0f' 1 700 | write

@@ -8,7 +8,11 @@
 #include "../lib/test.h"
 #include "../lib/wire.h"
 
-enum { WRITERS = 64, ROUNDS = 5, INCREMENTS = 10, SWAPPERS = 16, SWAPS = 12 };
+enum { WRITERS = 64, ROUNDS = 5, ROUNDS_MAX = 500, INCREMENTS = 10, SWAPPERS = 16, SWAPS = 12 };
+
+/* Small enough to be dumped and compacted under the races. */
+static const char *const small[] = {
+    "--memtable-bytes", "64KiB", "--reserve-bytes", "0", "--compaction-interval-ms", "100ms", NULL};
 
 static struct child server;
 static pthread_barrier_t line;
@@ -83,19 +87,76 @@ static bool etag_of(struct wire *wire, const char *target, char *out_etag, size_
     return response.status == 200 && wire_header(&response, "ETag", out_etag, capacity);
 }
 
+static void race_with_one_etag(const char *target)
+{
+    char etag[64], condition[96];
+    struct wire *wire = wire_make(server.port);
+    assert_non_null(wire);
+    assert_true(etag_of(wire, target, etag, sizeof etag));
+    wire_free(wire);
+    snprintf(condition, sizeof condition, "If-Match: %s\r\n", etag);
+    race(target, condition, 204);
+}
+
 static void of_64_with_one_etag_one_replaces(void **state)
 {
     (void)state;
     assert_int_equal(wire_ask(server.port, "PUT", "/keys/cas", "", "0", 1, NULL), 201);
-    for (int round = 0; round < ROUNDS; round++) {
-        char etag[64], condition[96];
-        struct wire *wire = wire_make(server.port);
-        assert_non_null(wire);
-        assert_true(etag_of(wire, "/keys/cas", etag, sizeof etag));
-        wire_free(wire);
-        snprintf(condition, sizeof condition, "If-Match: %s\r\n", etag);
-        race("/keys/cas", condition, 204);
+    for (int round = 0; round < ROUNDS; round++)
+        race_with_one_etag("/keys/cas");
+}
+
+/* ---- the same under compaction ---- */
+
+static atomic_bool enough;
+
+/* Makes garbage. */
+static void *overwrite(void *context)
+{
+    (void)context;
+    static const char value[2000];
+    struct wire *wire = wire_make(server.port);
+    for (int i = 0; wire != NULL && !atomic_load(&enough); i++) {
+        struct wire_response response;
+        char target[32];
+        snprintf(target, sizeof target, "/keys/garbage-%d", i % 20);
+        if (!wire_request(wire, "PUT", target, "", value, sizeof value, &response))
+            break;
+        wire_response_done(&response);
     }
+    wire_free(wire);
+    return NULL;
+}
+
+static int figure(const char *line_begin)
+{
+    char *metrics = NULL;
+    assert_int_equal(wire_ask(server.port, "GET", "/metrics", "", NULL, 0, &metrics), 200);
+    const char *found = strstr(metrics, line_begin);
+    assert_non_null(found);
+    int value = atoi(found + strlen(line_begin));
+    free(metrics);
+    return value;
+}
+
+static void one_wins_under_compaction(void **state)
+{
+    (void)state;
+    pthread_t writer;
+    int begun = figure("\nkeyrest_compactions_total "), compactions = 0;
+    assert_int_equal(pthread_create(&writer, NULL, overwrite, NULL), 0);
+    for (int round = 0; round < ROUNDS_MAX && compactions < 3; round++) {
+        char target[40];
+        snprintf(target, sizeof target, "/keys/compacted-%d", round);
+        race(target, "If-None-Match: *\r\n", 201);
+        race_with_one_etag(target);
+        assert_int_equal(wire_ask(server.port, "DELETE", target, "", NULL, 0, NULL), 204);
+        race(target, "If-None-Match: *\r\n", 201);
+        compactions = figure("\nkeyrest_compactions_total ") - begun;
+    }
+    atomic_store(&enough, true);
+    pthread_join(writer, NULL);
+    assert_true(compactions >= 3);
 }
 
 /* One more, by reading and putting with the ETag that was read, until nobody came between. */
@@ -215,12 +276,13 @@ int main(int argc, char **argv)
              of_64_creators_one_creates),
         TEST("of 64 racing writers with one ETag exactly one replaces",
              of_64_with_one_etag_one_replaces),
+        TEST("and so it is while tables are compacted", one_wins_under_compaction),
         TEST("no increment of a shared counter is lost", no_increment_of_a_shared_counter_is_lost),
         TEST("of many that swap one value each is given back exactly once",
              each_value_is_given_back_exactly_once),
     };
     char *directory = test_directory_make();
-    child_start(&server, directory, NULL);
+    child_start(&server, directory, small);
     int failed = test_main(argc, argv, "races", promises);
     int code = child_end(&server, SIGTERM);
     test_directory_remove(directory);
