@@ -122,6 +122,13 @@ static bool is_probe(const struct api_request *request)
            (request->route->finish == health_live || request->route->finish == health_ready);
 }
 
+/* No load may fail it, or who watches would end a process that works. */
+static bool asks_whether_alive(const struct api_request *request)
+{
+    return request->route != NULL && request->route->finish == health_live &&
+           method_is_safe(request->method);
+}
+
 static bool accept(struct api *api, struct exchange *exchange)
 {
     struct api_request *request = exchange->request;
@@ -132,6 +139,8 @@ static bool accept(struct api *api, struct exchange *exchange)
         return false;
     /* Only looked up: so that log and metrics tell where a refusal was aimed. */
     request->route = router_find(request->target.path, &request->tail);
+    if (exchange->refusal != NULL && !asks_whether_alive(request))
+        return problem_set(problem, problem_find(bytes_of(exchange->refusal)));
     if (!framing_accept_host(&api->options, &request->headers, &request->target, is_probe(request),
                              problem))
         return false;
@@ -169,7 +178,7 @@ static void finish_response(const struct api *api, const struct exchange *exchan
     reply_header_copy(response, "Request-Id", bytes_of(response->request_id));
     reply_seal(response, strcmp(exchange->method, "HEAD") == 0);
     response->route = route != NULL ? route->path : router_other_path;
-    response->close |= request_is_draining(api, exchange);
+    response->close |= request_is_draining(api, exchange) || exchange->refusal != NULL;
 }
 
 static void add_allow(struct response *response, const struct route *route)

@@ -48,7 +48,8 @@ struct exchange {
     size_t header_count;
     uint64_t deadline_ns; /* for blocking engine calls */
     const struct cancel *cancel;
-    bool draining; /* the service is stopping */
+    bool draining;       /* the service is stopping */
+    const char *refusal; /* code of the problem that answers all but GET /livez, or NULL */
 
     /* api's own: zero before api_begin, gone after api_end */
     struct api_request *request;

@@ -225,6 +225,7 @@ static void fill_exchange(struct connection *connection, struct MHD_Connection *
         .deadline_ns = connection->began_ns + server->options.request_ms_max * 1000000,
         .cancel = &connection->deadline.cancel,
         .draining = atomic_load_explicit(&server->draining, memory_order_relaxed),
+        .refusal = connection->refusal,
     };
     MHD_get_connection_values_n(library, MHD_HEADER_KIND, gather_header, connection);
     const struct head head = {
@@ -342,10 +343,10 @@ static enum MHD_Result send_response(struct connection *connection, struct MHD_C
 static enum MHD_Result begin(struct connection *connection, struct MHD_Connection *library)
 {
     struct server *server = connection->server;
-    const char *refusal = connection->head_too_large ? "headers-too-large" : connection->refusal;
     enum api_verdict verdict = API_REFUSE;
-    if (refusal != NULL) {
-        api_refuse(server->api, &connection->exchange, refusal, 0, &connection->response);
+    if (connection->head_too_large) {
+        api_refuse(server->api, &connection->exchange, "headers-too-large", 0,
+                   &connection->response);
         connection->response.close = true;
     } else {
         connection->begun = true;

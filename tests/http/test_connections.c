@@ -86,11 +86,16 @@ static void one_connection_too_many_is_told(void **state, const char *setting)
     char retry[16];
     struct wire *extra = wire_make(port);
     assert_non_null(extra);
-    assert_true(wire_request(extra, "GET", "/livez", "", NULL, 0, &response));
+    assert_true(wire_request(extra, "GET", "/keys/k", "", NULL, 0, &response));
     assert_int_equal(response.status, 503);
     assert_non_null(strstr(response.body, "\"too-many-connections\""));
     assert_true(wire_header(&response, "Retry-After", retry, sizeof retry));
     wire_response_done(&response);
+    assert_true(wire_is_closed(extra));
+    wire_free(extra);
+    extra = wire_make(port);
+    assert_non_null(extra);
+    assert_int_equal(get_on(extra, "/livez"), 200); /* the process does live */
     assert_true(wire_is_closed(extra));
     wire_free(extra);
     for (int i = 0; i < MOST; i++) {

@@ -25,7 +25,8 @@ struct request {
     struct bytes body;
     size_t piece_bytes; /* of api_body's pieces; 0: the whole body at once */
     bool chunked, bare, http_1_0, target_has_nul, head_is_ambiguous;
-    bool gone;            /* the client goes away once the body is there */
+    bool gone; /* the client goes away once the body is there */
+    const char *refusal;
     uint64_t deadline_ns; /* 0: none */
     bool slow;            /* it has not read the answer's body yet: answer_read() */
 };
@@ -216,6 +217,7 @@ static inline struct answer send_request(struct client *client, const struct req
         .deadline_ns = request->deadline_ns != 0 ? request->deadline_ns : UINT64_MAX / 2,
         .cancel = &client->cancel,
         .draining = client->draining,
+        .refusal = request->refusal,
     };
     struct api_result result = {.duration_ns = 1000000, .received_bytes = request->body.size};
     answer.verdict = api_begin(client->api, &exchange, &answer.response);

@@ -60,6 +60,29 @@ static void a_store_that_takes_no_writes_stays_ready(void **state)
     check_probe("memory:?fail=value_open:NO_SPACE", "/readyz?verbose", 200, "readyz check passed");
 }
 
+static void too_many_connections_fail_all_but_livez(void **state)
+{
+    (void)state;
+    static const char *const targets[] = {"/keys/k", "/readyz", "/metrics", "/no/such", "/livez/"};
+    static const char code[] = "too-many-connections";
+    CLIENT client = client_open("memory:");
+    for (size_t i = 0; i < COUNT_OF(targets); i++) {
+        ANSWER refused = SEND(&client, .method = "GET", .target = targets[i], .refusal = code);
+        assert_problem(&refused, 503, "too-many-connections");
+        assert_true(refused.response.close);
+    }
+    ANSWER written =
+        SEND(&client, .method = "PUT", .target = "/keys/k", .refusal = code, .body = bytes_of("v"));
+    assert_problem(&written, 503, "too-many-connections");
+    ANSWER posted = SEND(&client, .method = "POST", .target = "/livez", .refusal = code);
+    assert_problem(&posted, 503, "too-many-connections");
+    ANSWER alive = SEND(&client, .method = "GET", .target = "/livez", .refusal = code);
+    assert_int_equal(alive.response.status, 200);
+    assert_true(alive.response.close);
+    ANSWER absent = get(&client, "/keys/k");
+    assert_problem(&absent, 404, "key-not-found");
+}
+
 static void exclude_leaves_checks_out(void **state)
 {
     (void)state;
@@ -242,6 +265,7 @@ int main(int argc, char **argv)
         TEST("verbose shows every check", verbose_shows_every_check),
         TEST("loading is alive and not ready", loading_is_alive_and_not_ready),
         TEST("a store that takes no writes stays ready", a_store_that_takes_no_writes_stays_ready),
+        TEST("too many connections fail all but /livez", too_many_connections_fail_all_but_livez),
         TEST("exclude leaves checks out", exclude_leaves_checks_out),
         TEST("a draining service is alive and closes", a_draining_service_is_alive_and_closes),
         TEST("an exchange can say that the service drains",

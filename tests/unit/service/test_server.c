@@ -91,6 +91,11 @@ enum api_verdict api_begin(struct api *api, struct exchange *exchange,
         size += (size_t)snprintf(api->headers + size, sizeof api->headers - size, "%s=%s;",
                                  exchange->headers[i].name, exchange->headers[i].value);
     pthread_mutex_unlock(&api->mutex);
+    if (exchange->refusal != NULL) {
+        api_refuse(api, exchange, exchange->refusal, 0, out_response);
+        out_response->close = true;
+        return API_REFUSE;
+    }
     if (asks(exchange, "refuse")) {
         api_refuse(api, exchange, "refused", 0, out_response);
         return API_REFUSE;
@@ -611,7 +616,7 @@ static void connections_over_the_cap_are_told_so(void **state)
     assert_reply_has("Connection: close\r\n", 1);
     assert_reply_has("too-many-connections", 1);
     assert_int_equal(figure("connections_refused_total"), 1);
-    assert_int_equal(seen.begun, 2);
+    assert_int_equal(seen.finished, 2);
     close(first);
     close(second);
 }
