@@ -453,14 +453,14 @@ static enum status prepare_add(struct commit *commit, const struct engine_operat
 
 /* Reads what the leader will have to look at, so that no page fault meets it. */
 static enum status prepare_one(struct commit *commit, struct engine_operation *operation,
-                               struct group_write *write, uint64_t *out_bytes)
+                               bool expires, struct group_write *write, uint64_t *out_bytes)
 {
     struct store *store = commit->options.store;
     enum status status = STATUS_OK;
     write->hash = keymap_hash(store->keymap, operation->key);
     if (operation->type == ENGINE_ADD)
         status = prepare_add(commit, operation, out_bytes);
-    else if (operation->condition_count > 0 || operation->type == ENGINE_CHECK)
+    else if (operation->condition_count > 0 || operation->type == ENGINE_CHECK || expires)
         store_touch(store, write->hash, operation->key);
     if (operation->type == ENGINE_PUT)
         prepare_put(operation, write, out_bytes);
@@ -477,7 +477,8 @@ static enum status prepare(struct commit *commit, struct group_request *request)
     enum status status = STATUS_OK;
     for (uint32_t i = 0; i < request->count && status == STATUS_OK; i++) {
         uint64_t bytes = 0;
-        status = prepare_one(commit, &request->operations[i], &request->writes[i], &bytes);
+        status = prepare_one(commit, &request->operations[i], request->expires, &request->writes[i],
+                             &bytes);
         request->bytes += bytes;
     }
     /* One commit is one frame: no segment would ever have room for this one. */
@@ -508,8 +509,8 @@ static void count_refusal(struct commit *commit, enum status status)
         stats_add(commit->options.store->stats, STATS_busy, 1);
 }
 
-enum status commit_submit(struct commit *commit, struct engine_operation *operations,
-                          uint32_t count, const struct engine_context *context)
+static enum status submit(struct commit *commit, struct engine_operation *operations,
+                          uint32_t count, bool expires, const struct engine_context *context)
 {
     enum status status = check(commit, operations, count);
     if (status == STATUS_OK)
@@ -523,7 +524,8 @@ enum status commit_submit(struct commit *commit, struct engine_operation *operat
     struct request request = {
         .body = {.operations = operations,
                  .writes = count == 1 ? &single : several,
-                 .count = count},
+                 .count = count,
+                 .expires = expires},
     };
     uint64_t begun = now_ns(commit);
     sem_init(&request.wake, 0, 0);
@@ -535,4 +537,16 @@ enum status commit_submit(struct commit *commit, struct engine_operation *operat
     count_refusal(commit, status);
     stats_observe(commit->options.store->stats, STATS_commit, now_ns(commit) - begun);
     return status;
+}
+
+enum status commit_submit(struct commit *commit, struct engine_operation *operations,
+                          uint32_t count, const struct engine_context *context)
+{
+    return submit(commit, operations, count, false, context);
+}
+
+enum status commit_expired(struct commit *commit, struct engine_operation *operations,
+                           uint32_t count, const struct engine_context *context)
+{
+    return submit(commit, operations, count, true, context);
 }

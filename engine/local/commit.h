@@ -35,6 +35,13 @@ MUST_CHECK enum status commit_submit(struct commit *commit, struct engine_operat
                                      uint32_t count, const struct engine_context *context);
 
 /*
+ * The same for deletes of keys whose time is over, as the leader's clock says at their place in the
+ * order: the others are left alone (outcome ABSENT). They become EXPIRE records.
+ */
+MUST_CHECK enum status commit_expired(struct commit *commit, struct engine_operation *operations,
+                                      uint32_t count, const struct engine_context *context);
+
+/*
  * Does what only a leader may, between groups. BUSY: somebody leads or waits, and it was not done.
  */
 MUST_CHECK enum status commit_alone(struct commit *commit, enum status (*act)(void *context),

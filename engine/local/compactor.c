@@ -24,6 +24,7 @@ struct compactor {
     /* owned by the worker */
     uint64_t retry_ms;    /* 0: the last one did not fail */
     uint64_t retry_at_ns; /* not by itself before */
+    uint64_t sweep_at_ns; /* the sweep goes on then; UINT64_MAX: at the next interval */
     pthread_mutex_t mutex;
     pthread_cond_t ended; /* monotonic clock: a job has */
     /* guarded by mutex */
@@ -236,9 +237,22 @@ static bool take_job(struct compactor *compactor, bool due, enum victims_mode *o
     return any;
 }
 
+/* To the end when somebody asked for a compaction: it is to leave out what has expired. */
+static void run_sweep(struct compactor *compactor)
+{
+    pthread_mutex_lock(&compactor->mutex);
+    bool all = compactor->requested;
+    pthread_mutex_unlock(&compactor->mutex);
+    uint64_t wait_ns =
+        compactor->options.sweep != NULL ? sweep_run(compactor->options.sweep, all) : UINT64_MAX;
+    uint64_t now = now_ns(compactor);
+    compactor->sweep_at_ns = wait_ns < UINT64_MAX - now ? now + wait_ns : UINT64_MAX;
+}
+
 bool compactor_run_due(struct compactor *compactor)
 {
     enum victims_mode mode;
+    run_sweep(compactor);
     bool due = now_ns(compactor) >= compactor->retry_at_ns && is_due(compactor);
     return take_job(compactor, due, &mode) && run_job(compactor, mode) == STATUS_OK;
 }
@@ -255,8 +269,12 @@ static uint64_t run_worker(void *context)
     while (compactor_run_due(compactor) && !atomic_load(&compactor->closing))
         continue;
     uint64_t now = now_ns(compactor);
-    return compactor->retry_at_ns > now ? compactor->retry_at_ns - now
-                                        : compactor->options.interval_ms * NS_PER_MS;
+    uint64_t next_ns = compactor->retry_at_ns > now
+                           ? compactor->retry_at_ns
+                           : now + compactor->options.interval_ms * NS_PER_MS;
+    if (compactor->sweep_at_ns < next_ns)
+        next_ns = compactor->sweep_at_ns;
+    return next_ns > now ? next_ns - now : 0;
 }
 
 /* ---- asking ---- */
@@ -353,6 +371,8 @@ void compactor_close(struct compactor *compactor)
     if (compactor == NULL)
         return;
     atomic_store(&compactor->closing, true);
+    if (compactor->options.sweep != NULL)
+        sweep_stop(compactor->options.sweep);
     worker_close(compactor->worker);
     pthread_cond_destroy(&compactor->ended);
     pthread_mutex_destroy(&compactor->mutex);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When compactions run: by timer when the policy finds something due, and when somebody asks. Keeps
- * what the last ones did; backs off after failures.
+ * When compactions run, and before each the sweep of what has expired: by timer when the policy finds
+ * something due, and when somebody asks. Keeps what the last ones did; backs off after failures.
  *
  * Threads: one of its own, or the caller of compactor_run_due where there is none; the others: any.
  */
@@ -9,9 +9,12 @@
 #define KEYREST_ENGINE_LOCAL_COMPACTOR_H
 
 #include "compaction.h"
+#include "sweep.h"
 
 struct compactor_options {
     struct compaction_options compaction;
+    struct sweep
+        *sweep; /* what is expired makes room for a compaction: it goes first. NULL: none */
     uint64_t interval_ms;
     /* Free bytes of the disk now, for outputs that must fit; any thread. */
     uint64_t (*free_bytes)(void *context);

@@ -94,7 +94,7 @@ static enum status find_base(struct group *group, const struct engine_operation 
             .value = record_value(slot->record),
         };
     uint64_t sequence = write->base.version.sequence;
-    write->current = (struct store_current){sequence != 0, sequence};
+    write->current = (struct store_current){.present = sequence != 0, .sequence = sequence};
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
@@ -104,7 +104,8 @@ static enum status find_current(struct group *group, const struct engine_operati
     const struct group_key *slot = key_slot(group, write->hash, operation->key);
     if (slot->generation == group->generation) {
         bool present = slot->record != NULL;
-        write->current = (struct store_current){present, present ? slot->record->sequence : 0};
+        write->current = (struct store_current){.present = present,
+                                                .sequence = present ? slot->record->sequence : 0};
         return STATUS_OK;
     }
     return store_current(group->store, write->hash, operation->key, group->now_ms, exact,
@@ -152,7 +153,10 @@ static enum status judge(struct group *group, struct group_request *request)
     bool exact = tells_current(request);
     for (uint32_t i = 0; i < request->count; i++) {
         struct engine_operation *operation = &request->operations[i];
-        enum status judged = judge_one(group, operation, exact, &request->writes[i]);
+        struct group_write *write = &request->writes[i];
+        enum status judged = judge_one(group, operation, exact, write);
+        if (request->expires) /* there is something to delete only where nothing is to be seen */
+            write->current.present = write->current.expired;
         operation->outcome = judged == STATUS_OK ? ENGINE_CHECKED : ENGINE_FAILED;
         if (judged != STATUS_OK && judged != STATUS_CONFLICT && judged != STATUS_NOT_A_NUMBER)
             return judged;
@@ -196,18 +200,26 @@ static struct record *lay_sum(struct memtable *memtable, const struct engine_ope
     return sum;
 }
 
-static struct record *lay_record(struct group *group, const struct engine_operation *operation,
-                                 const struct group_write *write)
+static struct record *lay_tombstone(struct memtable *memtable, enum record_type type,
+                                    struct bytes key)
 {
-    struct memtable *memtable = group->store->memtable;
-    if (operation->type == ENGINE_DELETE) {
-        struct record *tombstone = memtable_cut(memtable, record_size(operation->key.size, 0, 0));
-        if (tombstone != NULL) {
-            record_init(tombstone, RECORD_DELETE, operation->key, (struct bytes){NULL, 0});
-            record_seal_value(tombstone, 0);
-        }
-        return tombstone;
+    struct record *tombstone = memtable_cut(memtable, record_size(key.size, 0, 0));
+    if (tombstone != NULL) {
+        record_init(tombstone, type, key, (struct bytes){NULL, 0});
+        record_seal_value(tombstone, 0);
     }
+    return tombstone;
+}
+
+static struct record *lay_record(struct group *group, const struct group_request *request,
+                                 uint32_t index)
+{
+    const struct engine_operation *operation = &request->operations[index];
+    const struct group_write *write = &request->writes[index];
+    struct memtable *memtable = group->store->memtable;
+    if (operation->type == ENGINE_DELETE)
+        return lay_tombstone(memtable, request->expires ? RECORD_EXPIRE : RECORD_DELETE,
+                             operation->key);
     if (operation->type == ENGINE_ADD)
         return lay_sum(memtable, operation, &write->base);
     struct record *draft = &write->value->record;
@@ -241,7 +253,7 @@ static enum status make_room(struct group *group, struct group_request *request)
         if (!writes_something(&request->operations[i], write))
             continue;
         bool new_key = is_new_key(&request->operations[i], write);
-        write->record = lay_record(group, &request->operations[i], write);
+        write->record = lay_record(group, request, i);
         if (write->record == NULL || (new_key && write->spare == NULL))
             status = STATUS_NO_MEMORY;
         else if (new_key)
@@ -335,6 +347,10 @@ static enum status write_group(struct group *group)
 
 static void count_write(struct store *store, const struct record *record)
 {
+    if (record->type == RECORD_EXPIRE) {
+        stats_add(store->stats, STATS_expired, 1);
+        return; /* nobody asked for it: nothing was accepted */
+    }
     stats_add(store->stats, record->type == RECORD_PUT ? STATS_puts : STATS_deletes, 1);
     stats_add(store->stats, STATS_accepted,
               (uint64_t)record->key_bytes + record->meta_bytes + record->value_bytes);

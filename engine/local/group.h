@@ -32,6 +32,7 @@ struct group_request {
     struct engine_operation *operations;
     struct group_write *writes; /* one per operation */
     uint32_t count;
+    bool expires;       /* the operations delete only what has expired, as EXPIRE records */
     uint64_t bytes;     /* of all records, at most */
     enum status status; /* set by the group */
 };

@@ -192,6 +192,24 @@ static void on_uncertain(void *context)
     maintenance_give_up(local->maintenance, "a manifest could not be made durable");
 }
 
+static enum status writable(void *context)
+{
+    const struct local *local = context;
+    return maintenance_writable(local->maintenance);
+}
+
+static enum status open_sweep(struct local *local)
+{
+    struct sweep_options options = {
+        .store = &local->store,
+        .commit = local->commit,
+        .operations_max = local->options.batch_operations_max,
+        .writable = writable,
+        .context = local,
+    };
+    return sweep_open(&options, &local->sweep);
+}
+
 static enum status open_compactor(struct local *local)
 {
     struct compactor_options options = {
@@ -202,6 +220,7 @@ static enum status open_compactor(struct local *local)
                        .output_bytes_max = OUTPUT_BYTES_MAX,
                        .bytes_per_second_max = local->options.compaction_bytes_per_second_max,
                        .events = local->events},
+        .sweep = local->sweep,
         .interval_ms = local->options.compaction_interval_ms,
         .free_bytes = free_bytes,
         .on_uncertain = on_uncertain,
@@ -219,6 +238,8 @@ static enum status start_writers(struct local *local)
     if (status != STATUS_OK)
         return status;
     status = open_maintenance(local);
+    if (status == STATUS_OK)
+        status = open_sweep(local);
     if (status == STATUS_OK)
         status = open_compactor(local);
     return status == STATUS_OK && local->threaded ? maintenance_start(local->maintenance) : status;
@@ -475,6 +496,7 @@ static void close_writers(struct local *local)
 {
     maintenance_stop(local->maintenance); /* first: its dumps wake the compactor */
     compactor_close(local->compactor);
+    sweep_close(local->sweep);
     maintenance_close(local->maintenance);
     if (local_state_of(local) == LOCAL_READY) {
         /* Without the mark the next start only has more to check. */

@@ -42,6 +42,7 @@ struct local {
     struct dump *dump;
     struct commit *commit;
     struct maintenance *maintenance;
+    struct sweep *sweep;
     struct compactor *compactor;
     uint64_t recovery_begun_ns, recovery_ns;
     struct failure failure;

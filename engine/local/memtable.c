@@ -40,6 +40,10 @@ struct memtable {
     /* atomic: written by the leader once the record is in its block (release), read by listings
      * (acquire), which look at no record beyond it */
     _Atomic uint64_t count;
+    /* atomic: lowered by the leader and the sweep, set back by the sweep before it looks (acquire);
+     * pairs with memtable_note_expiry (release): a look that misses the record leaves the note */
+    _Atomic int64_t next_expiry_ms;
+    uint64_t looked_at; /* the sweep's */
     /* the leader's, constant once frozen */
     struct chunk *chunk; /* newest first */
     struct block *last;
@@ -105,6 +109,7 @@ enum status memtable_open(struct memtable_home *home, struct memtable **out_memt
         free(memtable);
         return STATUS_NO_MEMORY;
     }
+    atomic_init(&memtable->next_expiry_ms, INT64_MAX);
     runs_init(&memtable->runs, memtable->budget, &home->bytes);
     atomic_fetch_add_explicit(&home->alive, 1, memory_order_relaxed);
     *out_memtable = memtable;
@@ -280,6 +285,40 @@ static void copy_records(const void *context, uint64_t from, uint64_t until,
         out_records += part;
         at += part;
     }
+}
+
+uint64_t memtable_copy_listed(const struct memtable *memtable, uint64_t from, uint64_t count_max,
+                              const struct record **out_records)
+{
+    uint64_t listed = atomic_load_explicit(&memtable->count, memory_order_acquire);
+    uint64_t left = from < listed ? listed - from : 0;
+    uint64_t count = left < count_max ? left : count_max;
+    copy_records(memtable, from, from + count, out_records);
+    return count;
+}
+
+void memtable_note_expiry(struct memtable *memtable, int64_t expires_ms)
+{
+    int64_t noted = atomic_load_explicit(&memtable->next_expiry_ms, memory_order_relaxed), earlier;
+    do /* an exchange even where nothing changes: it orders the record before the look */
+        earlier = noted < expires_ms ? noted : expires_ms;
+    while (!atomic_compare_exchange_weak_explicit(&memtable->next_expiry_ms, &noted, earlier,
+                                                  memory_order_release, memory_order_relaxed));
+}
+
+int64_t memtable_next_expiry(const struct memtable *memtable)
+{
+    return atomic_load_explicit(&memtable->next_expiry_ms, memory_order_relaxed);
+}
+
+void memtable_forget_expiry(struct memtable *memtable)
+{
+    (void)atomic_exchange_explicit(&memtable->next_expiry_ms, INT64_MAX, memory_order_acquire);
+}
+
+uint64_t *memtable_looked_at(struct memtable *memtable)
+{
+    return &memtable->looked_at;
 }
 
 enum status memtable_sort(struct memtable *memtable, struct run **out_runs, size_t *out_count)

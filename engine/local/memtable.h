@@ -76,6 +76,23 @@ uint64_t memtable_journal_bytes(const struct memtable *memtable);
 void memtable_freeze(struct memtable *memtable, uint64_t last_sequence);
 uint64_t memtable_last_sequence(const struct memtable *memtable);
 
+/* ---- expiry: the leader notes, the sweep looks (sweep.h) ---- */
+
+/* One of the records that keys name expires then. The leader, once its key names it; the sweep. */
+void memtable_note_expiry(struct memtable *memtable, int64_t expires_ms);
+
+/* The earliest time noted since the last forgetting; INT64_MAX: none. Any thread. */
+int64_t memtable_next_expiry(const struct memtable *memtable);
+void memtable_forget_expiry(struct memtable *memtable);
+
+/* Where the sweep goes on among the listed records; its own. */
+uint64_t *memtable_looked_at(struct memtable *memtable);
+
+/* Copies at most `count_max` of the records listed so far, from the one at `from` on: how many. Any
+ * thread that pins it. */
+uint64_t memtable_copy_listed(const struct memtable *memtable, uint64_t from, uint64_t count_max,
+                              const struct record **out_records);
+
 /* The keys listed so far in their order, as runs to be given back with run_give() before the pin is;
  * `out_runs` has room for RUNS_MAX. NO_MEMORY. */
 MUST_CHECK enum status memtable_sort(struct memtable *memtable, struct run **out_runs,

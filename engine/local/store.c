@@ -202,7 +202,11 @@ static enum status current_of_record(const struct record *record, int64_t now_ms
     if (!record_head_is_valid(record, record_bytes(record)))
         return STATUS_CORRUPT;
     bool live = record_is_live(record, now_ms);
-    *out_current = (struct store_current){live, live ? record->sequence : 0};
+    *out_current = (struct store_current){
+        .present = live,
+        .sequence = live ? record->sequence : 0,
+        .expired = !live && record->type == RECORD_PUT,
+    };
     return STATUS_OK;
 }
 
@@ -276,6 +280,8 @@ bool store_apply(struct store *store, uint64_t hash, struct record *record, stru
     entry->record_bytes = (uint32_t)record_bytes(record);
     entry->flags = record->expires_ms != 0 ? ENTRY_EXPIRES : 0;
     bool is_put = record->type == RECORD_PUT;
+    if (is_put && record->expires_ms != 0)
+        memtable_note_expiry(store->memtable, record->expires_ms);
     if (is_put != was_put)
         atomic_fetch_add_explicit(&store->keys, is_put ? 1 : UINT64_MAX, memory_order_relaxed);
     return entry == spare;

@@ -72,6 +72,7 @@ void store_touch(struct store *store, uint64_t hash, struct bytes key);
 struct store_current {
     bool present;      /* a live version */
     uint64_t sequence; /* its sequence; 0 when absent, or when it was not asked for */
+    bool expired;      /* absent, but there is a version whose time is over */
 };
 
 /*

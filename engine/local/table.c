@@ -161,6 +161,7 @@ enum status table_open(struct disk *disk, const uint8_t uuid[FORMAT_UUID_BYTES],
         table_close(table);
         return status;
     }
+    table->next_expiry_ms = table->properties->expiring > 0 ? 0 : INT64_MAX;
     *out_table = table;
     return STATUS_OK;
 }

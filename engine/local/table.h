@@ -39,6 +39,8 @@ struct table {
     _Atomic uint64_t live_records, live_bytes;
     atomic_bool settled; /* the keys' places have moved here: it may be rewritten */
     atomic_bool damaged; /* a checksum failed: never rewritten, never removed */
+    /* the sweep's: when its next live record expires, as of the last look; 0: it was not looked at */
+    int64_t next_expiry_ms;
     /* the running compaction's: its number for this victim, from 1; 0: it is none */
     uint32_t victim;
     struct pin pin;

@@ -5,8 +5,8 @@
  * another engine. In the test build it also fails on demand: inject.h.
  *
  * A version is one allocation, made by value_open and never changed after its commit; whoever holds
- * it, the tree or an item, holds one reference. An expired key keeps its room until it is written
- * or deleted again.
+ * it, the tree or an item, holds one reference. Each commit takes some of what has expired out of
+ * the tree, and who lacks memory all of it.
  *
  * Threads: as engine.h. Items must be done before the engine is closed.
  */
@@ -19,7 +19,10 @@
 #include "../number.h"
 #include "../random.h"
 
-enum { TREE_NODE_BYTES = 64 }; /* what the tree itself takes per key, about */
+enum {
+    TREE_NODE_BYTES = 64,    /* what the tree itself takes per key, about */
+    EXPIRED_PER_COMMIT = 32, /* many more than a commit of one key brings */
+};
 
 static struct version *of_value(struct engine_value *value)
 {
@@ -50,15 +53,10 @@ static void place(struct version *version, size_t key_bytes, size_t capacity)
     version->face.capacity = capacity;
 }
 
-static int compare_keys(const void *left, const void *right)
-{
-    return bytes_compare(*(const struct bytes *)left, *(const struct bytes *)right);
-}
-
 /* The live version of `key`, NULL when there is none. */
 static struct version *find_locked(struct memory_engine *engine, struct bytes key)
 {
-    struct version **node = tfind(&key, &engine->tree, compare_keys);
+    struct version **node = tfind(&key, &engine->tree, version_compare);
     return node != NULL && is_live(engine, *node) ? *node : NULL;
 }
 
@@ -153,6 +151,8 @@ static enum status value_open(struct engine *face, struct bytes key, struct byte
     if (capacity > face->limits.value_bytes_max)
         return STATUS_TOO_LARGE;
     struct version *version = version_make(engine, key, meta, capacity);
+    if (version == NULL && memory_expire(engine))
+        version = version_make(engine, key, meta, capacity);
     if (version == NULL)
         return STATUS_NO_MEMORY;
     *out_value = &version->face;
@@ -172,7 +172,7 @@ static enum status value_grow(struct engine *face, struct engine_value **value, 
     struct version *version = of_value(*value);
     size_t key_bytes = version->key.size;
     uint64_t more = capacity - version->face.capacity;
-    if (!charge(engine, more))
+    if (!charge(engine, more) && !(memory_expire(engine) && charge(engine, more)))
         return STATUS_NO_MEMORY;
     version = realloc(version, version_bytes(key_bytes, version->meta_bytes, capacity));
     if (version == NULL) {
@@ -272,14 +272,6 @@ static enum status judge_locked(struct memory_engine *engine, struct engine_oper
     return status;
 }
 
-/* The tree's reference to a version goes. */
-static void drop_locked(struct memory_engine *engine, struct version *version)
-{
-    engine->kept_bytes -= version->charged;
-    engine->keys--;
-    version_unref(version);
-}
-
 static void tell_put_locked(struct memory_engine *engine, const struct version *version)
 {
     history_add_locked(&engine->history,
@@ -298,14 +290,16 @@ static void put_locked(struct memory_engine *engine, struct engine_operation *op
                        int64_t now_ms)
 {
     struct version *version = of_value(operation->value);
-    struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
+    struct version **node = tfind(&operation->key, &engine->tree, version_compare);
     if (*node != version)
-        drop_locked(engine, *node);
+        memory_drop_locked(engine, *node);
     *node = version; /* an equal key: the tree's order stays */
     engine->kept_bytes += version->charged;
     engine->keys++;
     version->sequence = ++engine->sequence;
     version->modified_ms = now_ms;
+    if (version->expires_ms != 0)
+        expiries_add_locked(&engine->expiries, version);
     operation->value = NULL;
     operation->outcome = operation->version.sequence == 0 ? ENGINE_CREATED : ENGINE_REPLACED;
     operation->version = version_of(engine, version);
@@ -318,11 +312,11 @@ static void put_locked(struct memory_engine *engine, struct engine_operation *op
 static void delete_locked(struct memory_engine *engine, struct engine_operation *operation,
                           int64_t now_ms)
 {
-    struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
+    struct version **node = tfind(&operation->key, &engine->tree, version_compare);
     if (node != NULL) {
         struct version *version = *node;
-        tdelete(&operation->key, &engine->tree, compare_keys);
-        drop_locked(engine, version);
+        tdelete(&operation->key, &engine->tree, version_compare);
+        memory_drop_locked(engine, version);
     }
     operation->outcome = ENGINE_ABSENT;
     if (operation->version.sequence == 0) /* absent, or expired a while ago */
@@ -345,7 +339,7 @@ static bool writes_value(const struct engine_operation *operation)
 /* What an addition puts. */
 static enum status make_sum_locked(struct memory_engine *engine, struct engine_operation *operation)
 {
-    struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
+    struct version **node = tfind(&operation->key, &engine->tree, version_compare);
     const struct version *base = operation->version.sequence != 0 ? *node : NULL;
     struct bytes meta = {NULL, 0};
     char text[NUMBER_BYTES_MAX];
@@ -366,9 +360,9 @@ static enum status make_sum_locked(struct memory_engine *engine, struct engine_o
 static void take_place_back_locked(struct memory_engine *engine, struct engine_operation *operation)
 {
     struct version *version = of_value(operation->value);
-    struct version **node = tfind(&operation->key, &engine->tree, compare_keys);
+    struct version **node = tfind(&operation->key, &engine->tree, version_compare);
     if (node != NULL && *node == version)
-        tdelete(&operation->key, &engine->tree, compare_keys);
+        tdelete(&operation->key, &engine->tree, version_compare);
     if (operation->type == ENGINE_ADD) {
         version_unref(version);
         operation->value = NULL;
@@ -383,7 +377,7 @@ static enum status make_place_locked(struct memory_engine *engine,
         return STATUS_NO_MEMORY;
     if (operation->type == ENGINE_PUT)
         of_value(operation->value)->expires_ms = operation->expires_ms;
-    if (tsearch(of_value(operation->value), &engine->tree, compare_keys) != NULL)
+    if (tsearch(of_value(operation->value), &engine->tree, version_compare) != NULL)
         return STATUS_OK;
     take_place_back_locked(engine, operation);
     return STATUS_NO_MEMORY;
@@ -392,6 +386,8 @@ static enum status make_place_locked(struct memory_engine *engine,
 static enum status make_places_locked(struct memory_engine *engine,
                                       struct engine_operation *operations, uint32_t count)
 {
+    if (expiries_reserve_locked(&engine->expiries, count) != STATUS_OK)
+        return STATUS_NO_MEMORY;
     for (uint32_t i = 0; i < count; i++) {
         if (!writes_value(&operations[i]) || make_place_locked(engine, &operations[i]) == STATUS_OK)
             continue;
@@ -435,6 +431,7 @@ static enum status try_commit(struct memory_engine *engine, struct engine_operat
     if (now_ns >= context->deadline_ns)
         return STATUS_BUSY;
     pthread_mutex_lock(&engine->mutex);
+    memory_expire_locked(engine, EXPIRED_PER_COMMIT);
     status = apply_locked(engine, operations, count);
     pthread_mutex_unlock(&engine->mutex);
     return status;
@@ -516,6 +513,7 @@ static void close_engine(struct engine *face)
 {
     struct memory_engine *engine = of_face(face);
     tdestroy(engine->tree, version_unref);
+    expiries_done(&engine->expiries);
     history_done(&engine->history);
     pthread_mutex_destroy(&engine->mutex);
     inject_close(engine->inject);

@@ -12,6 +12,7 @@
 #include "../engine.h"
 #include "../published.h"
 #include "../stats.h"
+#include "expiries.h"
 #include "history.h"
 #include "inject.h"
 
@@ -24,6 +25,7 @@ struct version {
     uint64_t charged;
     uint64_t sequence;
     int64_t modified_ms, expires_ms;
+    size_t expiry_place; /* among the expiries, from 1; 0: it is not among them */
     uint32_t meta_bytes;
     unsigned char data[]; /* key, meta, value */
 };
@@ -44,6 +46,7 @@ struct memory_engine {
     uint64_t sequence, keys;
     uint64_t kept_bytes; /* the part of `charged` that the tree holds */
     struct history history;
+    struct expiries expiries;
 };
 
 static inline struct memory_engine *of_face(struct engine *face)
@@ -68,6 +71,12 @@ static inline struct engine_version version_of(const struct memory_engine *engin
                            : (struct engine_version){0, 0};
 }
 
+/* Of keys, or of versions by theirs: what the tree is ordered by. */
+static inline int version_compare(const void *left, const void *right)
+{
+    return bytes_compare(*(const struct bytes *)left, *(const struct bytes *)right);
+}
+
 /* Gives a reference back: what an item of it releases with. Any thread. */
 void version_unref(void *owner);
 
@@ -85,6 +94,14 @@ static inline struct engine_item item_of(const struct memory_engine *engine,
         .owner = version,
     };
 }
+
+/*
+ * expiries.c. The tree's reference to a version goes. Deletes at most `most` keys whose time is over:
+ * how many. The same without the mutex, of all, for whoever lacks memory; false: there was none.
+ */
+void memory_drop_locked(struct memory_engine *engine, struct version *version);
+size_t memory_expire_locked(struct memory_engine *engine, size_t most);
+bool memory_expire(struct memory_engine *engine);
 
 /* listing.c: as engine_scan(). */
 enum status memory_scan(struct engine *face, const struct engine_range *range, bool with_values,

@@ -47,6 +47,8 @@ static int64_t standing_ms(const struct time_source *source)
 static const struct time_source *time_of(const struct parts *parts)
 {
     static const struct time_source standing = {standing_ns, standing_ms};
+    if (parts->options.time != NULL)
+        return parts->options.time;
     return parts->options.crash != NULL ? &standing : time_source_system();
 }
 
@@ -85,8 +87,13 @@ static void open_compaction(struct parts *parts)
         .output_bytes_max = parts->options.output_bytes_max,
         .bytes_per_second_max = parts->options.bytes_per_second_max,
     };
+    struct sweep_options sweep = {.store = &parts->store,
+                                  .commit = parts->commit,
+                                  .operations_max = parts->limits.batch_operations_max};
+    check(sweep_open(&sweep, &parts->sweep));
     struct compactor_options compactor = {
         .compaction = parts->compaction,
+        .sweep = parts->sweep,
         .interval_ms = 24 * 3600 * 1000,
         .free_bytes = free_bytes,
         .on_uncertain = on_uncertain,
@@ -202,6 +209,7 @@ static void check_accounts(struct store *store)
 void parts_stop(struct parts *parts)
 {
     compactor_close(parts->compactor);
+    sweep_close(parts->sweep);
     maintenance_close(parts->maintenance);
     if (parts->store.reclaim != NULL) {
         reclaim_run(parts->store.reclaim);
@@ -216,6 +224,7 @@ void parts_stop(struct parts *parts)
     disk_close(parts->disk);
     stats_close(parts->stats);
     parts->compactor = NULL;
+    parts->sweep = NULL;
     parts->maintenance = NULL;
     parts->commit = NULL;
     parts->dump = NULL;

@@ -16,16 +16,17 @@
 /* Zero fields take the value in brackets. */
 struct parts_options {
     bool lazy;
-    bool no_housekeeping;          /* no thread: segments are made by journal_prepare() alone */
-    uint64_t memory_bytes;         /* (1 GiB) */
-    uint64_t memtable_bytes;       /* (1 GiB: nothing is dumped) */
-    uint64_t segment_bytes;        /* (20 MiB) */
-    uint64_t queue_bytes_max;      /* (32 MiB) */
-    uint64_t rotate_wait_ms;       /* (10 s) */
-    uint64_t output_bytes_max;     /* (256 MiB) */
-    uint64_t bytes_per_second_max; /* of compactions (0: no limit) */
-    unsigned load_threads;         /* (1) */
-    bool with_compactor;           /* a thread of its own, which nothing but a request wakes */
+    bool no_housekeeping;           /* no thread: segments are made by journal_prepare() alone */
+    uint64_t memory_bytes;          /* (1 GiB) */
+    uint64_t memtable_bytes;        /* (1 GiB: nothing is dumped) */
+    uint64_t segment_bytes;         /* (20 MiB) */
+    uint64_t queue_bytes_max;       /* (32 MiB) */
+    uint64_t rotate_wait_ms;        /* (10 s) */
+    uint64_t output_bytes_max;      /* (256 MiB) */
+    uint64_t bytes_per_second_max;  /* of compactions (0: no limit) */
+    unsigned load_threads;          /* (1) */
+    bool with_compactor;            /* a thread of its own, which nothing but a request wakes */
+    const struct time_source *time; /* (the machine's) */
     struct crash_disk
         *crash; /* the disk, borrowed; no thread is started then, and times stand still */
 };
@@ -46,6 +47,7 @@ struct parts {
     struct compaction_options compaction;
     struct compaction_progress progress;
     atomic_bool closing; /* looked at by parts_compact() */
+    struct sweep *sweep;
     struct compactor *compactor;
     _Atomic unsigned uncertain;  /* how often a compaction said that the manifest is */
     _Atomic uint64_t free_bytes; /* that the compactor is told; (1 TiB) */
