@@ -42,12 +42,18 @@ TEST_SOURCES = $(wildcard tests/unit/*/test_*.c tests/conformance/test_*.c tests
 TEST_PROGRAMS = $(TEST_SOURCES:%.c=$(BUILD)/%)
 FUZZERS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/test_*.c))
 BENCH_PROGRAMS = $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
+BENCH_LIB_OBJECTS = $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/lib/*.c))
+# Of the engines to compare with, those whose headers `make deps-bench` found.
+PEERS = build/peers/usr
+bench_engine = $(if $(wildcard $(PEERS)/include/$(2) /usr/include/$(2)),$(1))
+BENCH_ENGINES = $(call bench_engine,rocksdb,rocksdb/c.h) $(call bench_engine,leveldb,leveldb/c.h) $(call bench_engine,lmdb,lmdb.h)
+BENCH_ENGINE_OBJECTS = $(patsubst %,$(BUILD)/tests/bench/contenders/%.o,keyrest bare $(BENCH_ENGINES))
 
 # What each goal needs beyond make, as Debian 12 packages.
 PACKAGES = gcc libc6-dev libmicrohttpd-dev libjansson-dev libck-dev libxxhash-dev libcmocka-dev curl spin
 PACKAGES_lint = clang clang-format clang-tidy
 PACKAGES_node = nodejs npm
-PACKAGES_bench = wrk
+PACKAGES_bench = wrk gnuplot-nox
 PACKAGES_soak = clang libclang-rt-14-dev
 PACKAGES_coverage = gcovr
 PACKAGES_clients = python3
@@ -68,7 +74,7 @@ endif
 .DEFAULT_GOAL = all
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan coverage mutations lint bench install clean help deps deps-lint deps-node deps-bench deps-soak deps-coverage deps-clients deps-optional
+.PHONY: FORCE all tests fuzzers soak benches objects run test asan tsan coverage mutations lint bench bench-full install clean help deps deps-lint deps-node deps-bench deps-soak deps-coverage deps-clients deps-optional
 
 all: build/keyrest ## build the service: build/keyrest
 
@@ -113,9 +119,13 @@ mutations: ## break one load-bearing line at a time: a test must fail; T=words o
 lint: ## check layout, layers, warnings and openapi.yaml (make deps-lint)
 	@tests/lint
 
-bench: build/keyrest ## measure against bare libmicrohttpd and a bare fdatasync loop (make deps-bench)
+bench: build/keyrest ## measure against the goals, 20 minutes; T=engines/read or such: a part (make deps-bench)
 	@$(VARIANT_MAKE) VARIANT=release benches
-	@tests/bench/run
+	@tests/bench/run goals $(T)
+
+bench-full: build/keyrest ## the whole matrix of measurements, for hours; T as in bench
+	@$(VARIANT_MAKE) VARIANT=release benches
+	@tests/bench/run full $(T)
 
 install: build/keyrest ## install bin/keyrest under PREFIX (/usr/local); DESTDIR is put before it
 	install -D -m 755 build/keyrest '$(DESTDIR)$(PREFIX)/bin/keyrest'
@@ -138,6 +148,7 @@ deps-node:
 
 deps-bench: ## install what bench needs
 	$(call install_packages,$(PACKAGES_bench))
+	@tests/bench/peers
 
 deps-soak: ## install what soak needs
 	$(call install_packages,$(PACKAGES_soak))
@@ -180,7 +191,7 @@ fuzzers: $(FUZZERS)
 
 benches: $(BENCH_PROGRAMS)
 
-objects: $(OBJECTS) $(TEST_LIB_OBJECTS) $(TEST_PROGRAMS:=.o) $(BENCH_PROGRAMS:=.o)
+objects: $(OBJECTS) $(TEST_LIB_OBJECTS) $(TEST_PROGRAMS:=.o) $(BENCH_PROGRAMS:=.o) $(BENCH_LIB_OBJECTS) $(BENCH_ENGINE_OBJECTS)
 
 $(BUILD)/keyrest: $(OBJECTS)
 	@echo "  LINK $@"
@@ -207,13 +218,21 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libkeyrest.a
 # libFuzzer brings its main; else the target is a test.
 $(FUZZERS): ALL_LDFLAGS += $(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer)
 
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/libkeyrest.a
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(BENCH_LIB_OBJECTS) $(BUILD)/libkeyrest.a
 	@echo "  LINK $@"
-	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/libkeyrest.a $(LIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libkeyrest.a $(LIBS)
+
+$(BUILD)/tests/bench/requests: LIBS += -lm
+
+# Libraries of the peers lie where they were unpacked.
+$(BUILD)/tests/bench/engines: $(BENCH_ENGINE_OBJECTS)
+$(BUILD)/tests/bench/engines: LIBS += $(BENCH_ENGINES:%=-l%) -L$(PEERS)/lib/x86_64-linux-gnu \
+  -Wl,--disable-new-dtags,-rpath,$(abspath $(PEERS)/lib/x86_64-linux-gnu)
+$(BENCH_ENGINE_OBJECTS): private ALL_CFLAGS += -isystem $(PEERS)/include
 
 # Changes when the compiler or its flags do, and everything is built anew.
 $(BUILD)/flags: export FLAGS = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); echo "$$FLAGS" | cmp -s - $@ || echo "$$FLAGS" >$@
 
--include $(OBJECTS:.o=.d) $(TEST_LIB_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d) $(BENCH_PROGRAMS:=.d)
+-include $(OBJECTS:.o=.d) $(TEST_LIB_OBJECTS:.o=.d) $(TEST_PROGRAMS:=.d) $(BENCH_PROGRAMS:=.d) $(BENCH_LIB_OBJECTS:.o=.d) $(BENCH_ENGINE_OBJECTS:.o=.d)
