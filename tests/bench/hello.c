@@ -4,20 +4,57 @@
  * flags and limits, one response made at start and sent to every request. What Keyrest adds to a
  * request is the difference to this. Reads a request's body and forgets it.
  *
- *     hello BYTES ['Name: value'...]
+ *     hello BYTES FILE ['Name: value'...]
  *
- * GET is answered 200 with BYTES bytes, everything else 204; both carry the headers given. Prints
- * the port it listens on, on loopback, and serves until it is killed.
+ * GET is answered 200 with BYTES bytes, everything else 204; both carry the headers given. With a
+ * FILE (else "") everything but GET is answered after a write of 4096 bytes and an fdatasync, forward
+ * through a file that was filled with zeros: the least that a durable put can do. Prints the port it
+ * listens on, on loopback, and serves until it is killed.
  */
 #include <microhttpd.h>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+enum { BLOCK_BYTES = 4096, FILE_BYTES = 64 << 20 };
+
 static struct MHD_Response *full, *empty;
+static int file = -1;
+
+static void write_block(off_t offset)
+{
+    static const char block[BLOCK_BYTES];
+    if (pwrite(file, block, BLOCK_BYTES, offset) != BLOCK_BYTES)
+        abort();
+}
+
+static void store_block(void)
+{
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static off_t offset;
+    pthread_mutex_lock(&mutex);
+    write_block(offset);
+    offset = (offset + BLOCK_BYTES) % FILE_BYTES;
+    if (fdatasync(file) != 0)
+        abort();
+    pthread_mutex_unlock(&mutex);
+}
+
+static void file_open(const char *path)
+{
+    file = open(path, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
+    if (file < 0)
+        abort();
+    for (off_t offset = 0; offset < FILE_BYTES; offset += BLOCK_BYTES)
+        write_block(offset);
+    if (fdatasync(file) != 0)
+        abort();
+}
 
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *upload_data,
@@ -33,8 +70,11 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
         *upload_data_size = 0;
         return MHD_YES;
     }
-    return strcmp(method, "GET") == 0 ? MHD_queue_response(connection, MHD_HTTP_OK, full)
-                                      : MHD_queue_response(connection, MHD_HTTP_NO_CONTENT, empty);
+    if (strcmp(method, "GET") == 0)
+        return MHD_queue_response(connection, MHD_HTTP_OK, full);
+    if (file >= 0)
+        store_block();
+    return MHD_queue_response(connection, MHD_HTTP_NO_CONTENT, empty);
 }
 
 static struct MHD_Response *response_make(size_t size, char **headers)
@@ -58,12 +98,14 @@ static struct MHD_Response *response_make(size_t size, char **headers)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        fprintf(stderr, "usage: hello BYTES ['Name: value'...]\n");
+    if (argc < 3) {
+        fprintf(stderr, "usage: hello BYTES FILE ['Name: value'...]\n");
         return 2;
     }
-    full = response_make(strtoul(argv[1], NULL, 10), argv + 2);
-    empty = response_make(0, argv + 2);
+    full = response_make(strtoul(argv[1], NULL, 10), argv + 3);
+    empty = response_make(0, argv + 3);
+    if (*argv[2] != '\0')
+        file_open(argv[2]);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |

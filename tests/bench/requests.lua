@@ -1,26 +1,25 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Requests for wrk, made before the clock starts so that the client costs little:
---     wrk ... -s requests.lua URL -- get|put       1000 keys of 100-byte values, round and round
---     wrk ... -s requests.lua URL -- load FIRST    new keys from number FIRST on, one per request
-local kind, number = "get", 0
-local prepared = {}
-local value = string.rep("0123456789", 10)
-
-local function key(n)
-   return string.format("/keys/bench/%09d", n)
-end
+-- wrk sends the requests of a file that requests.c made, round and round, and prints one line:
+-- requests, microseconds, answers of 4xx and 5xx, failures of sockets, p50, p99 and p99.9 in us.
+--     wrk ... -s requests.lua URL -- FILE
+local prepared, number = {}, 0
 
 function init(args)
-   kind, number = args[1] or "get", tonumber(args[2] or 0)
-   for n = 0, 999 do
-      prepared[n] = kind == "get" and wrk.format("GET", key(n)) or wrk.format("PUT", key(n), nil, value)
+   local file = assert(io.open(args[1], "rb"))
+   for line in file:lines() do
+      prepared[#prepared + 1] = file:read(tonumber(line))
    end
+   file:close()
 end
 
 function request()
-   number = number + 1
-   if kind == "load" then
-      return wrk.format("PUT", key(number), nil, value)
-   end
-   return prepared[number % 1000]
+   number = number % #prepared + 1
+   return prepared[number]
+end
+
+function done(summary, latency)
+   local errors = summary.errors
+   print(string.format("done %d %d %d %d %d %d %d", summary.requests, summary.duration, errors.status,
+      errors.connect + errors.read + errors.write + errors.timeout,
+      latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end
