@@ -5,6 +5,8 @@
 . "$(dirname "$0")/../lib/http.sh"
 clients=tests/http/clients
 prometheus=$(PATH=$PWD/build/clients/unpacked/usr/bin:$PATH command -v prometheus)
+started=() # programs that do not end by themselves
+trap '[ "${#started[@]}" -eq 0 ] || kill -KILL "${started[@]}" 2>/dev/null; clean_up' EXIT
 server_start_ready --data "$work/data"
 
 # Runs a client that ends by itself, badly when anything is not as it says.
@@ -22,6 +24,44 @@ node_is_served() {
 }
 promise "Node's fetch races, streams, asks for parts and goes away under way" node_is_served
 
+# ---- EventSource ----
+
+# Waits until it has printed that many lines.
+follower_has() { # LINES
+    local tries
+    for ((tries = 0; tries < 3000; tries++)); do
+        [ "$(wc -l <"$work/followed")" -ge "$1" ] && return
+        kill -0 "$follower_pid" 2>/dev/null || break
+        sleep 0.01
+    done
+    [ "$(wc -l <"$work/followed")" -ge "$1" ] || complain "only $(wc -l <"$work/followed") events came: $(tail -1 "$work/followed")"
+}
+write_keys() { # FIRST LAST: each put, and every tenth deleted again; what the feed must tell goes to $work/written
+    local i
+    for ((i = $1; i <= $2; i++)); do
+        request PUT "/keys/followed/$i" --data-binary "$i"; echo "put followed/$i" >>"$work/written"
+        ((i % 10)) || { request DELETE "/keys/followed/$i"; echo "delete followed/$i" >>"$work/written"; }
+    done
+}
+come_back() { # SIGNAL: ends the server and starts it anew, at another port
+    server_end "$1"; server_start_ready --data "$work/feed"; echo "$port" >"$work/port"
+}
+
+eventsource_follows() {
+    if ! command -v node >/dev/null; then skip "node is not installed (make deps-clients)"; return; fi
+    if ! [ -d build/clients/node_modules/eventsource ]; then skip "eventsource is not installed (make deps-clients)"; return; fi
+    server_end; server_start_ready --data "$work/feed"; echo "$port" >"$work/port"
+    : >"$work/written"; : >"$work/followed"
+    node "$clients/eventsource.mjs" "$work/port" 66 >"$work/followed" 2>&1 </dev/null &
+    follower_pid=$!; started+=("$follower_pid")
+    write_keys 1 20; follower_has 22
+    come_back KILL; write_keys 21 40; follower_has 44
+    come_back TERM; write_keys 41 60; follower_has 66
+    kill "$follower_pid" 2>/dev/null; wait "$follower_pid" 2>/dev/null
+    cmp -s "$work/followed" "$work/written" || complain "the feed told something else: $(diff "$work/written" "$work/followed" | head -5 | tr '\n' '|')"
+}
+promise "npm's eventsource misses nothing and is told nothing twice, over kill -9 and a stop" eventsource_follows
+
 # ---- Prometheus ----
 
 prometheus_start() { # a server that scrapes this one; its address in $scraper
@@ -29,7 +69,7 @@ prometheus_start() { # a server that scrapes this one; its address in $scraper
     printf 'scrape_configs:\n- job_name: keyrest\n  scrape_interval: 1s\n  static_configs:\n  - targets: ["127.0.0.1:%s"]\n' "$port" >"$work/prometheus.yml"
     "$prometheus" --config.file="$work/prometheus.yml" --storage.tsdb.path="$work/prometheus" \
         --web.listen-address=127.0.0.1:0 >"$work/prometheus.log" 2>&1 </dev/null &
-    scraper_pid=$! scraper=
+    scraper_pid=$! scraper=; started+=("$scraper_pid")
     for ((tries = 0; tries < 2000; tries++)); do
         scraper=$(sed -nE 's/.*msg="Listening on" address=(127\.0\.0\.1:[0-9]+).*/\1/p' "$work/prometheus.log" | head -1)
         [ -n "$scraper" ] && return 0
