@@ -290,6 +290,14 @@ static bool is_deep(const struct trial *trial)
     return trial->states % DEEP_EVERY == 1 && trial->depth < DEPTH_MAX;
 }
 
+/* One of each share; or one alone, and those that may lead to it. */
+static bool is_wanted(const struct trial *trial)
+{
+    if (trial->only == 0)
+        return trial->states % trial->share == 0;
+    return trial->only == trial->states || is_deep(trial);
+}
+
 static void check_state(struct place *place)
 {
     struct trial *trial = place->trial;
@@ -323,8 +331,10 @@ static void visit_state(void *context, struct crash_state state)
         trial->states_by_phase[trial->phase]++;
         place->disk = state.disk;
         place->what = state.what;
-        if (trial->only == 0 || trial->only == trial->states || is_deep(trial))
+        if (is_wanted(trial)) {
+            trial->checked++;
             check_state(place);
+        }
     }
     crash_disk_close(state.disk);
 }

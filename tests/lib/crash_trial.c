@@ -22,6 +22,7 @@ void trial_init(struct trial *trial, uint64_t seed, enum crash_mode mode)
     const char *only = getenv("KEYREST_CRASH_STATE");
     *trial = (struct trial){.seed = seed, .mode = mode, .random = seed * 2654435761u + 1};
     trial->only = only != NULL ? strtoull(only, NULL, 10) : 0;
+    trial->share = trial_share();
     trial->disk = crash_disk_open();
     manual_time_init(&trial->time);
     trial->time.look_ns = 1000;
@@ -83,6 +84,12 @@ uint64_t trial_seed_from_environment(uint64_t otherwise)
 {
     const char *seed = getenv("KEYREST_CRASH_SEED");
     return seed != NULL ? strtoull(seed, NULL, 10) : otherwise;
+}
+
+unsigned trial_share(void)
+{
+    const char *share = getenv("KEYREST_CRASH_SHARE");
+    return share != NULL && atoi(share) > 1 ? (unsigned)atoi(share) : 1;
 }
 
 bool trial_choose_lazy(struct trial *trial)

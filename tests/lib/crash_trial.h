@@ -53,9 +53,10 @@ struct trial {
     /* states seen */
     uint64_t *seen;
     size_t seen_capacity;
-    uint64_t states, states_by_phase[PHASE_COUNT];
+    uint64_t states, states_by_phase[PHASE_COUNT], checked;
     uint64_t refused_for_room, starts_refused_for_room;
-    uint64_t only; /* check this one alone; 0: all */
+    uint64_t only; /* check this one alone; 0: one of `share` */
+    unsigned share;
     unsigned depth;
 };
 
@@ -67,6 +68,9 @@ struct engine_options trial_options(const struct trial *trial, bool lazy);
 
 /* The deadline of a commit that should not wait: soon. */
 uint64_t trial_deadline_ns(const struct trial *trial);
+
+/* KEYREST_CRASH_SHARE: a run tries one of so many cases; else all. */
+unsigned trial_share(void);
 
 /* KEYREST_CRASH_SEED, or `otherwise`. */
 uint64_t trial_seed_from_environment(uint64_t otherwise);
