@@ -381,3 +381,17 @@ const char *model_compare(struct engine *engine, const struct model_state *state
     }
     return corrupt;
 }
+
+unsigned model_count_corrupt(struct engine *engine)
+{
+    unsigned corrupt = 0;
+    for (size_t key = 0; key < MODEL_KEYS; key++) {
+        char buffer[MODEL_KEY_BYTES_MAX];
+        struct engine_item item = {0};
+        enum status status = engine_get(engine, key_bytes(key, buffer), &item);
+        corrupt += status == STATUS_CORRUPT;
+        if (status == STATUS_OK)
+            engine_item_done(&item);
+    }
+    return corrupt;
+}

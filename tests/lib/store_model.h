@@ -78,6 +78,9 @@ enum status model_run(struct engine *engine, const struct model_commit *commit,
  */
 const char *model_compare(struct engine *engine, const struct model_state *state, uint64_t epoch);
 
+/* How many keys cannot be read since they are damaged. */
+unsigned model_count_corrupt(struct engine *engine);
+
 /* The next number of a sequence that `*random`, not 0, seeds. */
 uint64_t model_random(uint64_t *random);
 
