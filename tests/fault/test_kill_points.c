@@ -16,8 +16,10 @@
 enum {
     KEYS = 30,
     VALUE_BYTES_MAX = 20000,
-    WRITES = 150, /* of one life: several dumps, a new segment, a compaction */
-    TIMES = 5, /* each operation is met at its 1st, 4th, 9th, ... call: the first are the start's */
+    WRITES = 150,        /* of one life: several dumps, a new segment, a compaction */
+    KILLS = 100,         /* KEYREST_KILLS=500 makes it a soak */
+    KILLS_PER_TIME = 20, /* so many tries of each operation: */
+    LAST_CALL = 25,      /* at calls up to this one, more of them early ones: the start's */
     KILLED = 128 + SIGKILL,
     TMPFS_BYTES = 128 << 20,
 };
@@ -176,12 +178,15 @@ static bool die_at(const char *point)
 
 static void dies_anywhere(const char *after)
 {
-    unsigned deaths = 0;
+    const char *wanted = getenv("KEYREST_KILLS");
+    unsigned kills = wanted != NULL ? (unsigned)atoi(wanted) : KILLS;
+    unsigned times = (kills < KILLS ? KILLS : kills) / KILLS_PER_TIME, deaths = 0;
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         unsigned met = 0;
-        for (unsigned nth = 1; nth <= TIMES; nth++) {
+        for (unsigned nth = 1; nth <= times; nth++) {
             char point[64];
-            snprintf(point, sizeof point, "%s%u%s", points[i], nth * nth, after);
+            unsigned call = (LAST_CALL * nth * nth + times * times - 1) / (times * times);
+            snprintf(point, sizeof point, "%s%u%s", points[i], call, after);
             met += die_at(point);
         }
         if (met == 0)
