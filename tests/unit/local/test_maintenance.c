@@ -7,13 +7,14 @@
 #include "../../lib/manual_time.h"
 #include "../../lib/test.h"
 
-enum { VALUE_BYTES_MAX = 8192, TICK_MS = 1000, EVENTS = 64 };
+enum { VALUE_BYTES_MAX = 8192, SEGMENT_BYTES = 1 << 20, TICK_MS = 1000, EVENTS = 64 };
 
 struct fixture {
     struct crash_disk *crash;
     struct manual_time time;
     struct engine *engine;
-    uint64_t memory_bytes_max, interval_ms;
+    uint64_t memory_bytes_max, interval_ms, segment_bytes;
+    unsigned files_used_again;
     unsigned events[EVENTS];
 };
 
@@ -35,8 +36,8 @@ static void open_store(struct fixture *fixture)
     options.memory_bytes_max = fixture->memory_bytes_max;
     options.memtable_bytes = 512 << 10;
     options.durability_interval_ms = fixture->interval_ms;
-    options.journal_segment_bytes = 1 << 20;
-    options.reserve_bytes = options.ballast_bytes = 0;
+    options.journal_segment_bytes = fixture->segment_bytes;
+    options.reserve_bytes = options.ballast_bytes = options.changes_bytes_max = 0;
     options.time = &fixture->time.source;
     options.on_event = on_event;
     options.on_event_context = fixture;
@@ -49,7 +50,8 @@ static void begin(struct fixture *fixture, uint64_t memory_bytes_max, uint64_t i
 {
     *fixture = (struct fixture){.crash = crash_disk_open(),
                                 .memory_bytes_max = memory_bytes_max,
-                                .interval_ms = interval_ms};
+                                .interval_ms = interval_ms,
+                                .segment_bytes = SEGMENT_BYTES};
     manual_time_init(&fixture->time);
     open_store(fixture);
 }
@@ -203,6 +205,35 @@ static void a_start_with_less_memory_than_the_keys_take_keeps_all(void **state)
     end(&fixture);
 }
 
+/* ---- the journal's files ---- */
+
+static void watch_files(void *context)
+{
+    struct fixture *fixture = context;
+    struct crash_last last = crash_disk_last(fixture->crash);
+    fixture->files_used_again +=
+        last.operation == CRASH_RENAME && strncmp(last.to, "spare-", strlen("spare-")) == 0;
+}
+
+/* A file has whole blocks, also where the size that was asked for has not. */
+static void files_of_any_size_are_used_again(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture, 64 << 20, 0);
+    engine_close(fixture.engine);
+    fixture.segment_bytes = SEGMENT_BYTES + 1;
+    open_store(&fixture);
+    crash_disk_watch(fixture.crash, watch_files, &fixture);
+    for (unsigned i = 0; fixture.files_used_again < 3; i++) {
+        assert_true(i < 1000);
+        assert_int_equal(put(&fixture, name_of(i % 10), VALUE_BYTES_MAX), STATUS_OK);
+        pass(&fixture, TICK_MS);
+    }
+    crash_disk_watch(fixture.crash, NULL, NULL);
+    end(&fixture);
+}
+
 /* ---- a journal that fails ---- */
 
 /* The next sync fails, and its writer is told. */
@@ -278,6 +309,8 @@ int main(int argc, char **argv)
         TEST("deleted keys make room for as many", deleted_keys_make_room_for_as_many),
         TEST("a start with less memory than the keys take keeps all",
              a_start_with_less_memory_than_the_keys_take_keeps_all),
+        TEST("the journal's files are used again, whatever size was asked for",
+             files_of_any_size_are_used_again),
         TEST("a journal that fails twice within a minute is given up",
              a_journal_that_fails_twice_within_a_minute_is_given_up),
         TEST("a journal that fails once a minute goes on",
