@@ -78,6 +78,43 @@ every_href_leads_back() { # each value is the target that it was put by
 }
 promise "whatever bytes a key has, its href in a listing leads back to it" every_href_leads_back
 
+# What came is in order, each key once, and all that had a value throughout is there.
+expect_listed() { # FILE WHAT: keys, one a line
+    LC_ALL=C sort -cu "$1" 2>"$work/disorder" || complain "$2: $(<"$work/disorder")"
+    grep ^steady "$1" | cmp -s - "$work/steady.keys" || complain "$2: $(grep -c ^steady "$1") of $keys steady keys came"
+}
+write_on() { # SEED: overwrites steady keys and lets others come and go, until there is $work/stop
+    awk -v seed="$1" -v keys="$keys" -v url="$url/keys/" 'BEGIN {
+        srand(seed)
+        for (i = 0; i < 300; i++) {
+            key = i % 3 ? sprintf("moving/%d", rand() * 1000) : sprintf("steady/%09d", 1 + rand() * keys)
+            printf "%surl = \"%s%s\"\noutput = /dev/null\n", i ? "next\n" : "", url, key
+            printf i % 3 == 2 ? "request = DELETE\n" : "request = PUT\ndata-binary = \"another value\"\n"
+        }
+    }' >"$work/writer-$1"
+    while [ ! -e "$work/stop" ]; do curl --silent --config "$work/writer-$1" || return; done
+}
+listing_under_writers() { # KEYREST_LISTED_KEYS=1000000 makes it long
+    local keys=${KEYREST_LISTED_KEYS:-20000} seed writers=() round
+    server_start_ready --data "$work/steady" --memtable-bytes 256KiB --reserve-bytes 0 --ballast-bytes 0 --compaction-interval-ms 200ms
+    seq -f 'steady/%09.0f' 1 "$keys" >"$work/steady.keys"
+    awk '{ printf "%s{\"op\":\"put\",\"key\":\"%s\",\"value\":\"v\"}", NR % 1000 == 1 ? "{\"ops\":[" : ",", $0; if (NR % 1000 == 0) print "]}" }' "$work/steady.keys" |
+        while IFS= read -r batch; do printf '%s' "$batch" | curl -s --fail --json @- "$url/batch" >/dev/null || complain "a batch failed"; done
+    for seed in 1 2 3 4; do write_on "$seed" & writers+=("$!"); done
+    for round in 1 2 3; do
+        request GET '/keys?fields=key' -H 'Accept: application/x-ndjson' --max-time 200; expect_status 200
+        keys_of_page >"$work/came"
+        expect_listed "$work/came" "lines of round $round"
+        expect_match "the end of round $round" "$(tail -1 "$work/body")" "\"count\":$(wc -l <"$work/came")"
+    done
+    list_all '/keys?limit=1000&fields=key'
+    expect_listed "$work/listed" pages
+    : >"$work/stop"
+    for seed in "${writers[@]}"; do wait "$seed" || complain "a writer failed"; done
+    server_end
+}
+promise "of keys that stay none is missed or told twice, and all are in order, while writers run" listing_under_writers
+
 lines() {
     server_start_ready --data "$work/lines" "${small[@]}"
     seq -f '%05.0f' 1 700 | write

@@ -43,7 +43,10 @@ finds_damage() {
         request GET "/keys/$key"
         case $status in
             200) right=$((right + 1)) ;;
-            *) expect_problem 500 data-corrupt; corrupt=$((corrupt + 1)) ;;
+            *)
+                expect_problem 500 data-corrupt; corrupt=$((corrupt + 1))
+                request GET "/keys/$key" -r 0-0; expect_problem 500 data-corrupt "a part that is well"
+                ;;
         esac
     done
     expect "keys that are damaged" "$corrupt" 1
