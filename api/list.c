@@ -143,6 +143,7 @@ static ssize_t stream_read(void *owner, char *buffer, size_t capacity, uint64_t 
                 break; /* what is there need not wait for the next page */
             if (!go_on(stream, deadline_ns))
                 return API_STREAM_FAILED;
+            continue; /* the next page may be there and no line of it yet */
         }
         size_t left = stream->size - stream->sent, room = capacity - written;
         size_t part = left < room ? left : room;
