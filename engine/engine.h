@@ -172,7 +172,7 @@ MUST_CHECK enum status engine_changes(struct engine *engine, uint64_t after,
 
 /*
  * Waits until a sequence above `sequence` is published and sets `*out_sequence` to the published one.
- * BUSY: not before the deadline; CANCELLED: seen within 50 ms. `*out_sequence` is set then, too.
+ * BUSY: not before the deadline; CANCELLED: seen within 250 ms. `*out_sequence` is set then, too.
  * However many wait: a commit costs the same, and all of them are woken by it at once.
  */
 MUST_CHECK enum status engine_wait(struct engine *engine, uint64_t sequence, uint64_t *out_sequence,
