@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The change feed and waiting, as a client with curl sees them.
 . "$(dirname "$0")/../lib/http.sh"
-keeping=(--engine memory:)
 
 put() { curl -s -o /dev/null -X PUT --data-binary "$2" "$url/keys/$1"; }
 remove() { curl -s -o /dev/null -X DELETE "$url/keys/$1"; }
@@ -32,7 +31,7 @@ listen() { # TARGET [CURL OPTIONS]
 has_event() { grep -q -- "$1" "$work/events"; }
 
 lists() {
-    server_start_ready "${keeping[@]}"
+    server_start_ready --data "$work/store-${FUNCNAME[0]}"
     put a 1; put b 2; put a 3; remove b
     request GET '/changes?since=0&limit=3'; expect_status 200
     expect_header Content-Type application/json; expect_header Cache-Control no-store
@@ -51,7 +50,7 @@ lists() {
 promise "changes are listed in order, from a cursor on" lists
 
 long_poll() {
-    server_start_ready "${keeping[@]}"
+    server_start_ready --data "$work/store-${FUNCNAME[0]}"
     request GET '/changes?wait=10ms'; expect_status 200; expect changes "$(told)" ''
     local cursor; cursor=$(member next)
     later "/changes?since=$cursor&wait=20s&prefix=mine"
@@ -64,7 +63,7 @@ long_poll() {
 promise "a list waits for something to tell" long_poll
 
 key_wait() {
-    server_start_ready "${keeping[@]}"
+    server_start_ready --data "$work/store-${FUNCNAME[0]}"
     put k 1
     request GET /keys/k; local tag; tag=$(etag)
     request GET '/keys/k?wait=10ms' -H "If-None-Match: $tag"; expect_status 304; expect_header ETag "$tag"
@@ -86,7 +85,7 @@ key_wait() {
 promise "a key is waited for, until it is another, gone, or expired" key_wait
 
 events() {
-    server_start_ready "${keeping[@]}" --heartbeat-ms 50ms
+    server_start_ready --data "$work/store-${FUNCNAME[0]}" --heartbeat-ms 50ms --compaction-interval-ms 100ms
     put a 1; put other/b 2
     listen '/changes?since=0&prefix=a' --dump-header "$work/head"
     expect_header Content-Type text/event-stream; expect_header Cache-Control no-store
@@ -97,12 +96,14 @@ events() {
     expect_match "the first lines" "$(head -3 "$work/events")" '^retry: 2000'$'\n''id: [0-9a-f]{12}-0$'
     local id; id=$(grep -B2 '"key":"a/2"' "$work/events" | sed -n 's/^id: //p')
     until_true has_event '^:$'
+    curl -s -o /dev/null -X PUT "$url/keys/a/soon?ttl=50ms"
+    until_true has_event '"op":"expire","key":"a/soon"'
     kill "$listener"; wait "$listener"
     until_true has_watchers 0
     put a/3 4
     listen '/changes?since=0&prefix=a' -H "Last-Event-ID: $id"
     until_true has_event '"key":"a/3"'
-    expect "events from the last one on" "$(grep -c ^event: "$work/events")" 1
+    expect "events from the last one on" "$(grep ^event: "$work/events" | tr '\n' ' ')" 'event: put event: expire event: put '
     kill "$listener"; wait "$listener"
     listen '/changes?since=0' --http1.0
     until_true has_event '"key":"a/3"'
@@ -117,7 +118,7 @@ events() {
 promise "events come as they happen, and go on from the last one" events
 
 too_many() {
-    server_start_ready "${keeping[@]}" --watchers-max 1
+    server_start_ready --data "$work/store-${FUNCNAME[0]}" --watchers-max 1
     put k 1
     listen /changes
     request GET '/changes?wait=1s'; expect_problem 503 too-many-watchers; expect_header Retry-After 5
@@ -129,14 +130,14 @@ too_many() {
     until_true has_watchers 0
     request GET '/changes?wait=1ms'; expect_status 200
     server_end
-    server_start_ready "${keeping[@]}" --connections-max 3
+    server_start_ready --data "$work/store-${FUNCNAME[0]}" --connections-max 3
     request GET /; expect_match limits "$(<"$work/body")" '"watchers_max": 1,'
     server_end
 }
 promise "those who wait have a cap, and leave connections to others" too_many
 
 stops() {
-    server_start_ready "${keeping[@]}" --drain-ms 1h
+    server_start_ready --data "$work/store-${FUNCNAME[0]}" --drain-ms 1h
     put k 1
     listen /changes
     curl -s -i --max-time 20 "$url/changes?wait=60s" >"$work/list" & local list=$!
@@ -150,7 +151,7 @@ stops() {
 promise "a stop ends all who wait, at once and in good order" stops
 
 gone() {
-    server_start_ready "${keeping[@]}" --changes-bytes-max 4KiB
+    server_start_ready --engine memory: --changes-bytes-max 4KiB
     request GET /changes; local first; first=$(member next)
     local stranger="0123456789ab-${first#*-}"
     head -c 2000 /dev/zero >"$work/value"
@@ -165,8 +166,32 @@ gone() {
 }
 promise "a cursor whose changes are gone is told, with the oldest that is good" gone
 
+over_a_restart() {
+    local small=(--data "$work/restart" --value-bytes-max 64KiB --journal-segment-bytes 64KiB --memtable-bytes 64KiB --changes-bytes-max 4MiB)
+    server_start_ready "${small[@]}"
+    put a 1; put b 2
+    request GET '/changes?since=0&limit=1'; expect changes "$(told)" 'put:a '; local cursor; cursor=$(member next)
+    server_end
+    server_start_ready "${small[@]}"
+    put c 3
+    request GET "/changes?since=$cursor"; expect changes "$(told)" 'put:b put:c '
+    server_end KILL
+    server_start_ready "${small[@]}"
+    request GET "/changes?since=$cursor"; expect changes "$(told)" 'put:b put:c '
+    head -c 60000 /dev/zero >"$work/value"
+    for number in $(seq 200); do curl -s -o /dev/null -T "$work/value" "$url/keys/k$((number % 3))"; done
+    request GET "/changes?since=$cursor"; expect_problem 410 changes-gone; cursor=$(member oldest)
+    request GET "/changes?since=$cursor"; expect_status 200; expect_match changes "$(told)" '^put:k[012] '
+    server_end
+    server_start_ready "${small[@]}"
+    request GET "/changes?since=$cursor&limit=1000"; expect_status 200 "the oldest, after a restart"
+    expect_match changes "$(told)" 'put:k2 $'
+    server_end
+}
+promise "cursors outlive restarts and kills, until their changes are gone" over_a_restart
+
 handing_over() {
-    server_start_ready "${keeping[@]}"
+    server_start_ready --data "$work/store-${FUNCNAME[0]}"
     put a 1; put b 2
     request GET '/keys?limit=1'; expect_status 200
     local cursor; cursor=$(header Keyrest-Changes-Cursor)
