@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The composition root: opens the parts from the settings, waits, closes them in reverse. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 #include "server.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_LOCKED = 3, EXIT_UNUSABLE = 4 };
+
+enum { LARGE_BLOCK_BYTES = 2 << 20 };
 
 enum { FILES_KEPT = 64 /* descriptors for the engine, the log and the library */ };
 
@@ -287,12 +290,23 @@ static void report(const struct service *service, const struct failure *failure,
     logger_end(&line);
 }
 
+/*
+ * Fixed, since the allocator would raise them to the largest block it saw: blocks as large as values
+ * go back to the system when they are freed, and are not kept by each of the threads' arenas.
+ */
+static void bound_idle_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
+    mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BLOCK_BYTES);
+}
+
 /* ---- the commands ---- */
 
 static int serve(char **arguments)
 {
     struct service service = {.listener.fd = -1};
     struct failure failure = {0};
+    bound_idle_memory();
     drain_prepare();
     enum status status = start(&service, arguments, &failure);
     int exit_code = exit_code_of(status);
