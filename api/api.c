@@ -17,6 +17,9 @@
 /* Texts of the largest size that may be received at once; there is room for many of a usual one. */
 enum { API_LARGEST_TEXTS = 2 };
 
+/* Who reads changes at once: enough to keep a disk and some processors busy. */
+enum { API_FEEDS = 4 };
+
 /* ---- opening and closing ---- */
 
 static bool render_plain_problems(struct api *api)
@@ -37,6 +40,7 @@ enum status api_open(struct engine *engine, const struct api_options *options, s
         return STATUS_NO_MEMORY;
     api->engine = engine;
     api->options = *options;
+    gate_init(&api->feeds, API_FEEDS, options->time);
     api->texts.limit = API_LARGEST_TEXTS * request_text_bytes_max(api);
     api->metrics = metrics_open();
     if (api->metrics == NULL || !render_plain_problems(api)) {
@@ -54,6 +58,7 @@ void api_close(struct api *api)
     for (size_t i = 0; i < COUNT_OF(api->plain_problems); i++)
         free((void *)api->plain_problems[i].data);
     metrics_close(api->metrics);
+    gate_done(&api->feeds);
     free(api);
 }
 

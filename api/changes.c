@@ -123,6 +123,7 @@ static bool read_query(struct api *api, const struct exchange *exchange, struct 
     bool as_events = headers_accept(exchange, EVENTS_TYPE);
     *feed = (struct feed){
         .engine = api->engine,
+        .gate = &api->feeds,
         .budget = &api->texts,
         .prefix = prefix != NULL ? prefix->value : (struct bytes){NULL, 0},
         .as_events = as_events,

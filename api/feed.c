@@ -76,7 +76,11 @@ enum status feed_read(struct feed *feed, const struct engine_context *context)
 {
     struct engine_feed got = {.after = feed->at.sequence};
     feed->no_room = false;
-    enum status status = engine_changes(feed->engine, feed->at.sequence, tell, feed, &got, context);
+    enum status status = gate_enter(feed->gate, context);
+    if (status != STATUS_OK)
+        return status;
+    status = engine_changes(feed->engine, feed->at.sequence, tell, feed, &got, context);
+    gate_leave(feed->gate);
     if (feed->no_memory)
         return STATUS_NO_MEMORY;
     if (feed->no_room)

@@ -8,6 +8,7 @@
 
 #include "../engine/engine.h"
 #include "etag.h"
+#include "gate.h"
 #include "text.h"
 #include "text_budget.h"
 
@@ -17,6 +18,7 @@
 struct feed {
     /* set by the caller, then constant */
     struct engine *engine;
+    struct gate *gate; /* to reading: all wake at once, and a read may be as large as a value */
     struct text_budget *budget; /* of values that are told */
     struct bytes prefix;
     bool with_values;

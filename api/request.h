@@ -14,6 +14,7 @@
 #include "conditions.h"
 #include "expiry.h"
 #include "framing.h"
+#include "gate.h"
 #include "headers.h"
 #include "metrics.h"
 #include "problem.h"
@@ -27,6 +28,7 @@ struct api {
     struct metrics *metrics;
     struct bytes plain_problems[PROBLEM_COUNT]; /* bodies of refusals without particulars */
     struct text_budget texts;                   /* JSON with values, in and out */
+    struct gate feeds;                          /* those who read changes */
     /* atomic: set by api_drain, read by every request; relaxed, it carries no data */
     atomic_bool draining;
     /* atomic: requests that wait for changes, counted by each of them; relaxed: a number alone */

@@ -13,6 +13,12 @@
 
 enum { TRIES = 2000, KILLS = 20, WRITERS = 2, KEYS = 16, WRITES_MAX = 200000, CROWD = 64 };
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SANITIZED = 1 }; /* their own memory is a multiple */
+#else
+enum { SANITIZED = 0 };
+#endif
+
 /* ---- a stream of events ---- */
 
 /* By HTTP/1.0, which knows no chunks. */
@@ -362,6 +368,47 @@ static void all_hear_all_and_a_stop_ends_them(void **state)
     }
 }
 
+static uint64_t peak_bytes(const struct fixture *fixture)
+{
+    char path[64], line[256];
+    unsigned long kib = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", fixture->server.pid);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        sscanf(line, "VmHWM: %lu", &kib);
+    if (file != NULL)
+        fclose(file);
+    return (uint64_t)kib << 10;
+}
+
+/* All wake at once, and each would read what was written: its memory would be theirs times that. */
+static void a_large_value_takes_no_memory_per_watcher(void **state)
+{
+    enum { VALUE_BYTES = 16 << 20, PEAK_BYTES_MAX = 600 << 20 };
+    struct stream streams[CROWD] = {{.lines = NULL}};
+    struct fixture *fixture = served_start(state, NULL);
+    uint16_t port = fixture->server.port;
+    struct event event;
+    AUTO_FREE char *value = calloc(1, VALUE_BYTES);
+    for (int i = 0; i < CROWD; i++) {
+        stream_open(&streams[i], port, "");
+        assert_true(stream_next(&streams[i], &event)); /* where it begins */
+    }
+    assert_true(wire_ask(port, "PUT", "/keys/k", "", value, VALUE_BYTES, NULL) < 300);
+    assert_true(wire_ask(port, "PUT", "/keys/k", "", value, VALUE_BYTES, NULL) < 300);
+    for (int i = 0; i < CROWD; i++)
+        for (int change = 0; change < 2; change++) {
+            assert_true(stream_next(&streams[i], &event));
+            assert_string_equal(event.name, "put");
+            event_done(&event);
+        }
+    uint64_t peak = peak_bytes(fixture);
+    printf("# %lu MiB at most\n", peak >> 20);
+    assert_true(SANITIZED || peak < PEAK_BYTES_MAX);
+    for (int i = 0; i < CROWD; i++)
+        stream_close(&streams[i]);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest promises[] = {
@@ -370,6 +417,8 @@ int main(int argc, char **argv)
         WITH_SERVER("who leaves is noticed and makes room", who_leaves_is_noticed_and_makes_room),
         WITH_SERVER("watchers leave connections to others", watchers_leave_connections_to_others),
         WITH_SERVER("who does not read is cut", who_does_not_read_is_cut),
+        WITH_SERVER("a large value takes no memory per watcher",
+                    a_large_value_takes_no_memory_per_watcher),
         WITH_SERVER("all hear all, and a stop ends them", all_hear_all_and_a_stop_ends_them),
     };
     return test_main(argc, argv, "watchers", promises);
