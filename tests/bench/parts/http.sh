@@ -208,3 +208,24 @@ http/idle() {
     done
     contest_end
 }
+
+# GETs beside those who follow the feed: 256 that hear nothing, and the same while 100 writes per second wake them all.
+http/watch() {
+    local round writing puts
+    keyrest_start
+    load_keys keyrest 100
+    requests keyrest put 100 ""; puts=$file
+    for ((round = 1; round <= rounds; round++)); do
+        for writing in '' -and-writes; do
+            if [ -n "$writing" ]; then "$tools/pace" "${port[keyrest]}" 1 100 600 "$puts" 2 & pids[writer]=$!; fi
+            closed "http/get-unwatched$writing/16" keyrest "$round" 16 get 100
+            "$tools/watchers" "${port[keyrest]}" 256 >"$data/work/watchers" & pids[watchers]=$!
+            until [ -s "$data/work/watchers" ]; do kill -0 "${pids[watchers]}"; sleep 0.1; done
+            closed "http/get-watched$writing/16" keyrest "$round" 16 get 100
+            server_stop watchers; rm "$data/work/watchers"
+            if [ -n "$writing" ]; then kill -0 "${pids[writer]}"; server_stop writer; fi
+            until [ "$(metric keyrest_watchers)" = 0 ]; do sleep 0.1; done
+        done
+    done
+    contest_end
+}
