@@ -127,6 +127,22 @@ answers_what_it_replaced() {
 }
 promise "return=previous answers the value that was replaced or removed" answers_what_it_replaced
 
+is_deleted_and_told() {
+    local tries
+    server_end
+    server_start_ready --data "$work/feed" --compaction-interval-ms 100
+    request PUT /keys/stays --data-binary v; request PUT '/keys/brief?ttl=1ms' --data-binary v
+    for ((tries = 0; tries < 2000; tries++)); do
+        request GET '/changes?since=0'
+        [[ $(<"$work/body") == *'"op":"expire"'* ]] && break
+        sleep 0.01
+    done
+    expect_match changes "$(<"$work/body")" '"op":"put","key":"brief".*"op":"expire","key":"brief"'
+    request GET /metrics; expect_match expired "$(<"$work/body")" $'\n''keyrest_expired_total 1'$'\n'
+    request GET /keys/stays; expect_body v
+}
+promise "an expired key is deleted by itself, and told to those who follow the changes" is_deleted_and_told
+
 tells_why_it_is_not_applied() {
     local row engine_status code wanted number=1 rules='' rows=(BUSY=busy=503 UNKNOWN=outcome-unknown=504
         NO_SPACE=disk-full=507 UNSUPPORTED=unsupported=501 CORRUPT=data-corrupt=500)
