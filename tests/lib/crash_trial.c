@@ -12,6 +12,7 @@ enum {
     CALM_MS = 61000, /* a journal that fails twice within a minute is given up */
     RETRY_MS = 6000, /* what has failed is tried again */
     TROUBLED_COMMITS = 6,
+    SWEEPS_MAX = 20,
     ROOM_BYTES = 20000, /* of a disk that is full: too little for a segment */
 };
 
@@ -220,6 +221,34 @@ static void commit_something(struct trial *trial)
     trial_commit(trial, &commit);
 }
 
+/* Nobody sees the delete, but it has a sequence. */
+static void sweep(struct trial *trial)
+{
+    struct model_state swept = model_swept(&trial->model.states[trial->answered]);
+    model_add(&trial->model, swept);
+    trial->expectation.most = trial->answered + 1;
+    for (int i = 0; i < SWEEPS_MAX && health_of(trial).sequence != swept.sequence; i++)
+        trial_idle(trial, 1);
+    if (health_of(trial).sequence != swept.sequence)
+        trial_broken(trial, "life", "what has expired is not deleted");
+    trial->expectation.most = ++trial->answered;
+    if (!trial->lazy)
+        trial->expectation.least = trial->answered;
+}
+
+/* The key's older versions, in whichever table, must stay hidden. */
+static void expire_something(struct trial *trial)
+{
+    struct model_commit commit = model_make_commit(&trial->random, value_bytes_max(trial));
+    commit.count = 1;
+    commit.operations[0].type = ENGINE_PUT;
+    commit.operations[0].condition = MODEL_NONE;
+    commit.operations[0].expired = true;
+    trial_idle(trial, 0);
+    trial_commit(trial, &commit);
+    sweep(trial);
+}
+
 void trial_compact(struct trial *trial)
 {
     uint64_t id;
@@ -354,6 +383,8 @@ static void step(struct trial *trial)
         trial_fault(trial);
     } else if (dice < 240) {
         trial_fill(trial);
+    } else if (dice < 270) {
+        expire_something(trial);
     } else {
         commit_something(trial);
     }

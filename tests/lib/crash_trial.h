@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One seeded life of a store on a disk that can lose power: commits, idle times, compactions, clean
- * stops, kills, power cuts, writes and syncs that fail, and times in which the disk is full, with the
- * real engine. Behind every operation on the disk all states that a power cut could leave are
- * verified, recovered and compared with the model:
+ * One seeded life of a store on a disk that can lose power: commits, keys that expire, idle times,
+ * compactions, clean stops, kills, power cuts, writes and syncs that fail, and times in which the disk
+ * is full, with the real engine. Behind every operation on the disk all states that a power cut could
+ * leave are verified, recovered and compared with the model:
  *
  * (a) every answered commit is there; (b) the store is as it was after some commit, and nothing is
  * invented: only the one under way may go either way; (c) commits whole or absent, since only whole

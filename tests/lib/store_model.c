@@ -153,6 +153,8 @@ static void apply(const struct model_operation *operation, int64_t now_ms,
                                           .value_bytes = operation->value_bytes,
                                           .meta_bytes = operation->meta_bytes,
                                           .modified_ms = now_ms};
+    if (operation->expired)
+        *version = (struct model_version){0};
     if (operation->type == ENGINE_DELETE && version->sequence != 0) {
         *version = (struct model_version){0};
         ++*sequence;
@@ -178,10 +180,22 @@ enum status model_predict(const struct model_state *state, const struct model_co
         if (operation->type == ENGINE_ADD && !can_add(version))
             status = STATUS_NOT_A_NUMBER;
         apply(operation, now_ms, version, &after.sequence);
+        if (operation->expired)
+            after.expired = operation->key + 1;
+        else if (after.expired == operation->key + 1 && version->sequence != 0)
+            after.expired = 0;
     }
     if (status == STATUS_OK)
         *out_state = after;
     return status;
+}
+
+struct model_state model_swept(const struct model_state *state)
+{
+    struct model_state swept = *state;
+    swept.sequence += state->expired != 0;
+    swept.expired = 0;
+    return swept;
 }
 
 /* ---- running ---- */
@@ -222,7 +236,8 @@ static enum status prepare(struct engine *engine, const struct model_commit *com
         struct engine_operation *operation = &prepared->operations[i];
         *operation = (struct engine_operation){.type = wanted->type,
                                                .key = key_bytes(wanted->key, prepared->keys[i]),
-                                               .by = wanted->by};
+                                               .by = wanted->by,
+                                               .expires_ms = wanted->expired ? 1 : 0};
         prepare_condition(prepared, i, wanted->condition,
                           (struct engine_version){epoch, before->keys[wanted->key].sequence});
         if (wanted->type != ENGINE_PUT)

@@ -22,6 +22,8 @@ struct model_version {
 
 struct model_state {
     uint64_t sequence;
+    size_t
+        expired; /* 1 + the key with a version that nobody sees and a sweep will delete; 0: none */
     struct model_version keys[MODEL_KEYS];
 };
 
@@ -34,6 +36,7 @@ struct model_operation {
     int64_t by;
     uint64_t seed;
     uint32_t value_bytes, meta_bytes;
+    bool expired; /* a put that nobody ever sees: its time is over already */
 };
 
 struct model_commit {
@@ -63,6 +66,9 @@ struct model_commit model_make_commit(uint64_t *random, uint32_t value_bytes_max
 /* What the commit makes of a state: OK, CONFLICT or NOT_A_NUMBER; `*out_state` is set on OK. */
 enum status model_predict(const struct model_state *state, const struct model_commit *commit,
                           int64_t now_ms, struct model_state *out_state);
+
+/* What a sweep makes of a state. */
+struct model_state model_swept(const struct model_state *state);
 
 /*
  * Runs it. On OK, CONFLICT and NOT_A_NUMBER the answers (outcome, version, number) are compared with those that `before`
