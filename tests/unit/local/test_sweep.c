@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What has expired is deleted, wherever it stands, and nothing else is. */
 #include "../../lib/audit.h"
+#include "../../lib/manual_time.h"
 #include "../../lib/test.h"
 #include "../../lib/wall_time.h"
 
@@ -279,6 +280,33 @@ static void who_was_stopped_deletes_nothing_any_more(void **state)
     end(&bench);
 }
 
+/* Under a clock by which every look takes a millisecond. */
+static void who_has_looked_rests_for_longer(void **state)
+{
+    (void)state;
+    struct manual_time time;
+    struct bench bench;
+    struct engine_context patience = parts_patience();
+    manual_time_init(&time);
+    time.look_ns = 1000000;
+    parts_open(&bench.parts, &(struct parts_options){
+                                 .lazy = true, .no_housekeeping = true, .time = &time.source});
+    for (uint64_t i = 1; i <= 3; i++) {
+        struct engine_operation put = parts_put_operation(&bench.parts, bytes_of("k"), 100, 'v');
+        put.expires_ms = 1; /* long ago */
+        assert_int_equal(parts_commit(&bench.parts, &put, 1, &patience), STATUS_OK);
+        uint64_t wait_ns = sweep_run(bench.parts.sweep, false);
+        if (i > 1) {
+            assert_int_equal(expired(&bench), i - 1);
+            assert_true(wait_ns > 10 * time.look_ns && wait_ns < UINT64_MAX);
+            manual_time_advance_ms(&time, wait_ns / 1000000 + 1);
+            assert_int_equal(sweep_run(bench.parts.sweep, false), UINT64_MAX);
+        }
+        assert_int_equal(expired(&bench), i);
+    }
+    parts_close(&bench.parts);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -296,6 +324,7 @@ int main(int argc, char **argv)
         TEST("long keys are deleted, too", long_keys_are_deleted_too),
         TEST("a damaged record keeps no other from being deleted",
              a_damaged_record_keeps_no_other_from_being_deleted),
+        TEST("who has looked rests for longer", who_has_looked_rests_for_longer),
         TEST("who was stopped deletes nothing any more", who_was_stopped_deletes_nothing_any_more),
     };
     return test_main(argc, argv, "sweep", tests);
