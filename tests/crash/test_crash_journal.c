@@ -15,7 +15,7 @@ enum {
 /* Of all lives of this run. */
 static struct {
     bool lived[CRASH_MODES];
-    uint64_t checked, by_phase[PHASE_COUNT], refused, starts_refused;
+    uint64_t checked, by_phase[PHASE_COUNT], refused, starts_refused, changes_told;
 } seen;
 
 static void add(const struct trial *trial)
@@ -23,6 +23,7 @@ static void add(const struct trial *trial)
     seen.checked += trial->checked;
     seen.refused += trial->refused_for_room;
     seen.starts_refused += trial->starts_refused_for_room;
+    seen.changes_told += trial->changes_told;
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         seen.by_phase[phase] += trial->states_by_phase[phase];
 }
@@ -105,8 +106,8 @@ static void nothing_was_left_out(void **state)
         print_message(" %s %" PRIu64 ",", crash_phase_text((enum crash_phase)phase),
                       seen.by_phase[phase]);
     print_message(" checked %" PRIu64 "\n# refused for want of room: %" PRIu64 " commits, %" PRIu64
-                  " starts\n",
-                  seen.checked, seen.refused, seen.starts_refused);
+                  " starts\n# changes told: %" PRIu64 "\n",
+                  seen.checked, seen.refused, seen.starts_refused, seen.changes_told);
     if (!is_whole_run())
         return;
     for (int phase = 0; phase < PHASE_COUNT; phase++)
@@ -114,6 +115,7 @@ static void nothing_was_left_out(void **state)
             fail_msg("no life met %s", crash_phase_text((enum crash_phase)phase));
     assert_true(seen.checked >= STATES_LEAST);
     assert_true(seen.refused > 0 && seen.starts_refused > 0);
+    assert_true(seen.changes_told > seen.checked);
 }
 
 int main(int argc, char **argv)

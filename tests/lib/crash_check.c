@@ -12,6 +12,7 @@
 enum {
     DEPTH_MAX = 2,    /* a crash, and one more while recovering from it */
     DEEP_EVERY = 499, /* so many states, one is crashed again while it recovers */
+    FOLLOW_EVERY = 5, /* ... and of so many the feed of changes is read */
 };
 
 /* Where in a life a state was met, for the message of a failure. */
@@ -54,6 +55,9 @@ static size_t identify(struct trial *trial, struct engine *engine, const char *w
         wrong = "the epoch has changed";
     if (wrong == NULL && expectation->forbidden == health.epoch)
         wrong = "the epoch has not changed";
+    if (wrong == NULL && trial->states % FOLLOW_EVERY == 0)
+        wrong = model_follow(engine, &trial->model, state, health.epoch,
+                             trial->states % (health.sequence + 1), &trial->changes_told);
     if (wrong != NULL)
         trial_broken(trial, what, wrong);
     return state;

@@ -51,11 +51,11 @@ static bool dumps_often(const struct trial *trial)
     return (trial->seed & 2) != 0;
 }
 
-/* From none to several segments. */
+/* From none to many segments. */
 static uint64_t changes_bytes_max(const struct trial *trial)
 {
-    static const uint64_t choices[] = {0, 256 << 10, 1 << 20, 0};
-    return choices[trial->seed >> 2 & 3];
+    static const uint64_t choices[] = {0, 256 << 10, 1 << 20, 256 << 10};
+    return choices[(trial->seed + trial->mode) % COUNT_OF(choices)];
 }
 
 struct engine_options trial_options(const struct trial *trial, bool lazy)

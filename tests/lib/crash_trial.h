@@ -8,7 +8,8 @@
  * (a) every answered commit is there; (b) the store is as it was after some commit, and nothing is
  * invented: only the one under way may go either way; (c) commits whole or absent, since only whole
  * ones are states; (d) recovering again, killed or cut in between, changes nothing; (e) every key
- * verifies, with the version that was answered. In interval mode what was answered after the last
+ * verifies, with the version that was answered; (f) the feed of changes, from wherever it is still
+ * kept, tells these commits and nothing else. In interval mode what was answered after the last
  * sync may be lost with the power, but not with the process, and the epoch is then a new one.
  *
  * A failure prints how to run its state alone. One thread.
@@ -54,6 +55,7 @@ struct trial {
     uint64_t *seen;
     size_t seen_capacity;
     uint64_t states, states_by_phase[PHASE_COUNT], checked;
+    uint64_t changes_told; /* by the feeds of all states */
     uint64_t refused_for_room, starts_refused_for_room;
     uint64_t only; /* check this one alone; 0: one of `share` */
     unsigned share;

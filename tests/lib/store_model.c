@@ -410,3 +410,114 @@ unsigned model_count_corrupt(struct engine *engine)
     }
     return corrupt;
 }
+
+/* ---- the feed of changes ---- */
+
+struct follower {
+    const struct model *model;
+    size_t state; /* whose commit is being told */
+    uint64_t epoch;
+    uint64_t sequence; /* the last one told */
+    unsigned keys;     /* bits: those told of this commit */
+    const char *wrong;
+};
+
+/* MODEL_KEYS: it is none of the model's. */
+static size_t key_of(struct bytes bytes)
+{
+    char buffer[MODEL_KEY_BYTES_MAX];
+    size_t key = 0;
+    while (key < MODEL_KEYS && !bytes_equal(bytes, key_bytes(key, buffer)))
+        key++;
+    return key;
+}
+
+static const char *compare_change(const struct follower *follower, size_t key,
+                                  const struct engine_change *change)
+{
+    const struct model_version *after = &follower->model->states[follower->state].keys[key];
+    const struct model_version *before = &follower->model->states[follower->state - 1].keys[key];
+    if (change->version.epoch != follower->epoch)
+        return "a change has another epoch";
+    if (change->type == ENGINE_CHANGE_DELETE)
+        return after->sequence == 0 && before->sequence != 0
+                   ? NULL
+                   : "a change tells of a delete that was none";
+    struct engine_item item = {.version = change->version,
+                               .modified_ms = change->modified_ms,
+                               .expires_ms = change->expires_ms,
+                               .meta = change->meta,
+                               .value = change->value};
+    return compare_item(&item, after, follower->epoch, true) == NULL
+               ? NULL
+               : "a change is not what was written";
+}
+
+static bool follow_one(void *visitor, const struct engine_change *change)
+{
+    struct follower *follower = visitor;
+    if (change->version.sequence != ++follower->sequence) {
+        follower->wrong = "the feed has a gap";
+        return false;
+    }
+    while (follower->model->states[follower->state].sequence < follower->sequence) {
+        follower->state++;
+        follower->keys = 0;
+    }
+    size_t key = key_of(change->key);
+    if (key == MODEL_KEYS || (follower->keys >> key & 1) != 0)
+        follower->wrong = "a change is of a key that was not written";
+    else
+        follower->wrong = compare_change(follower, key, change);
+    follower->keys |= 1u << key;
+    return follower->wrong == NULL;
+}
+
+/* From behind `after` to the end. */
+static const char *follow_from(struct engine *engine, struct follower *follower, uint64_t end,
+                               uint64_t after)
+{
+    const struct engine_context context = {.deadline_ns = UINT64_MAX};
+    follower->sequence = after;
+    follower->state = 0;
+    follower->keys = 0;
+    while (follower->model->states[follower->state].sequence < after)
+        follower->state++;
+    while (follower->sequence < end && follower->wrong == NULL) {
+        struct engine_feed feed;
+        uint64_t begun = follower->sequence;
+        enum status status = engine_changes(engine, begun, follow_one, follower, &feed, &context);
+        if (status != STATUS_OK)
+            return status_text(status);
+        if (follower->wrong == NULL &&
+            (feed.after != follower->sequence || follower->sequence == begun))
+            return "the feed stands still";
+    }
+    return follower->wrong;
+}
+
+static bool tells_nothing(void *visitor, const struct engine_change *change)
+{
+    (void)visitor;
+    (void)change;
+    return false;
+}
+
+const char *model_follow(struct engine *engine, const struct model *model, size_t state,
+                         uint64_t epoch, uint64_t cursor, uint64_t *told)
+{
+    const struct engine_context context = {.deadline_ns = UINT64_MAX};
+    struct follower follower = {.model = model, .epoch = epoch};
+    struct engine_feed feed;
+    uint64_t end = model->states[state].sequence;
+    enum status status = engine_changes(engine, 0, tells_nothing, NULL, &feed, &context);
+    if (status != STATUS_OK && status != STATUS_GONE)
+        return status_text(status);
+    if (feed.oldest > end)
+        return "the feed begins behind its end";
+    const char *wrong = follow_from(engine, &follower, end, feed.oldest);
+    *told += end - feed.oldest;
+    if (wrong == NULL && cursor >= feed.oldest && cursor <= end)
+        wrong = follow_from(engine, &follower, end, cursor);
+    return wrong;
+}

@@ -87,6 +87,14 @@ const char *model_compare(struct engine *engine, const struct model_state *state
 /* How many keys cannot be read since they are damaged. */
 unsigned model_count_corrupt(struct engine *engine);
 
+/*
+ * Reads the feed of changes from as early as it goes, and from behind `cursor` if it is kept: it must
+ * be the commits that lead to `states[state]`, each whole, in order and as written. NULL, or what
+ * differs; adds how many changes were told.
+ */
+const char *model_follow(struct engine *engine, const struct model *model, size_t state,
+                         uint64_t epoch, uint64_t cursor, uint64_t *told);
+
 /* The next number of a sequence that `*random`, not 0, seeds. */
 uint64_t model_random(uint64_t *random);
 
