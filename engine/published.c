@@ -44,7 +44,8 @@ static enum status wait_counted(struct published *published, uint64_t sequence,
         if (now >= context->deadline_ns)
             return STATUS_BUSY;
         uint64_t left_ns = context->deadline_ns - now;
-        sleep_at(published, *out_sequence, left_ns < slice_ns ? left_ns : slice_ns);
+        bool sliced = context->cancel != NULL && left_ns > slice_ns;
+        sleep_at(published, *out_sequence, sliced ? slice_ns : left_ns);
     }
 }
 

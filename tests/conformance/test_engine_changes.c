@@ -380,37 +380,46 @@ static void what_is_published_is_not_waited_for(void **state)
 struct waiter {
     struct subject *subject;
     uint64_t sequence, woken_at;
-    struct cancel cancel;
+    struct engine_context context;
     enum status status;
+    bool too_late; /* it slept to its deadline */
 };
 
 static void *wait_long(void *context)
 {
     struct waiter *waiter = context;
-    struct engine_context forever = {UINT64_MAX, &waiter->cancel};
     waiter->status =
-        engine_wait(waiter->subject->engine, waiter->sequence, &waiter->woken_at, &forever);
+        engine_wait(waiter->subject->engine, waiter->sequence, &waiter->woken_at, &waiter->context);
+    const struct time_source *time = &waiter->subject->clock.source;
+    waiter->too_late = time->monotonic_ns(time) >= waiter->context.deadline_ns;
     return NULL;
 }
 
+/* Who cannot be cancelled sleeps to the end, unless the commit wakes him. */
 static void a_commit_wakes_all_who_wait_for_it_and_no_others(void **state)
 {
     struct subject *subject = *state;
     enum { EARLY = 20, LATE = 4 };
     struct waiter waiters[EARLY + LATE] = {{0}};
     struct threads early = {0}, late = {0};
+    struct cancel cancel = {false};
     for (int i = 0; i < EARLY + LATE; i++) {
-        waiters[i] = (struct waiter){.subject = subject, .sequence = i < EARLY ? 0 : 1};
+        waiters[i] = (struct waiter){.subject = subject, .context = subject_patience()};
+        if (i >= EARLY) {
+            waiters[i].sequence = 1;
+            waiters[i].context = (struct engine_context){UINT64_MAX, &cancel};
+        }
         threads_start(i < EARLY ? &early : &late, wait_long, &waiters[i]);
     }
+    nanosleep(&(struct timespec){0, 20000000}, NULL); /* most of them sleep by then */
     subject_put(subject, "a", "1");
     threads_join(&early);
-    for (int i = EARLY; i < EARLY + LATE; i++)
-        cancel_fire(&waiters[i].cancel);
+    cancel_fire(&cancel);
     threads_join(&late);
     for (int i = 0; i < EARLY + LATE; i++) {
         assert_int_equal(waiters[i].status, i < EARLY ? STATUS_OK : STATUS_CANCELLED);
         assert_int_equal(waiters[i].woken_at, 1);
+        assert_false(waiters[i].too_late);
     }
 }
 
