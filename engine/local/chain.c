@@ -252,9 +252,7 @@ static enum status follow_kept(const struct listing *listing, struct disk *disk,
         wanted = (struct predecessor){found->link, found->before};
         chain->kept_count++;
     }
-    if (status == STATUS_IO)
-        chain->kept_failure = status;
-    return status == STATUS_NO_MEMORY ? status : STATUS_OK;
+    return status;
 }
 
 static enum status add_kept_strays(const struct listing *listing)
@@ -281,10 +279,50 @@ static const struct chain_segment *first_used(const struct chain *chain)
     return i < chain->count ? &chain->segments[i] : NULL;
 }
 
+/* Sets where the frames of a segment end that lead to `sequence`. NOT_FOUND: none does. */
+static enum status find_end(const struct segment *segment, uint64_t sequence, uint64_t *out_end)
+{
+    struct journal_reader reader;
+    struct journal_frame frame = {0};
+    journal_reader_init(&reader, segment);
+    enum status status = STATUS_OK;
+    do
+        status = journal_reader_next(&reader, &frame);
+    while (status == STATUS_OK && frame.header.last_sequence < sequence);
+    *out_end = reader.offset;
+    journal_reader_done(&reader);
+    return status == STATUS_OK && frame.header.last_sequence > sequence ? STATUS_NOT_FOUND : status;
+}
+
+/*
+ * Where no segment is used, all was in tables, and the last kept one leads to what they hold: the LINK
+ * that a start or an unsealing owed it was not written any more. One without a LINK holds nothing.
+ */
+static enum status find_last_kept(const struct listing *listing, struct disk *disk,
+                                  struct predecessor *out_wanted)
+{
+    uint64_t flushed = listing->manifest->flushed_sequence;
+    for (size_t i = listing->kept_count; i-- > 0;) {
+        struct chain_segment found = {.id = listing->kept_ids[i]};
+        struct frame_link link = {.predecessor_id = found.id};
+        enum status status = read_kept(&found, disk, listing->manifest);
+        bool is_empty = status == STATUS_NOT_FOUND;
+        if (status == STATUS_OK)
+            status = find_end(found.segment, flushed, &link.predecessor_end);
+        segment_close(found.segment);
+        if (status == STATUS_OK)
+            *out_wanted = (struct predecessor){link, flushed};
+        if (!is_empty)
+            return status;
+    }
+    return STATUS_NOT_FOUND;
+}
+
 static enum status find_kept(struct listing *listing, struct disk *disk)
 {
     struct chain *chain = listing->chain;
     const struct chain_segment *first = first_used(chain);
+    struct predecessor wanted = {{0}, 0};
     size_t count = listing->kept_count;
     enum status status = STATUS_OK;
     if (count == 0)
@@ -294,11 +332,17 @@ static enum status find_kept(struct listing *listing, struct disk *disk)
     if (chain->kept == NULL)
         return STATUS_NO_MEMORY;
     if (first != NULL)
-        status = follow_kept(listing, disk,
-                             (struct predecessor){first->link, first->link_header.last_sequence});
+        wanted = (struct predecessor){first->link, first->link_header.last_sequence};
+    else
+        status = find_last_kept(listing, disk, &wanted);
+    if (status == STATUS_OK)
+        status = follow_kept(listing, disk, wanted);
     memmove(chain->kept, chain->kept + count - chain->kept_count,
             chain->kept_count * sizeof *chain->kept);
-    return status == STATUS_OK ? add_kept_strays(listing) : status;
+    if (status == STATUS_NO_MEMORY)
+        return status;
+    chain->kept_failure = status == STATUS_IO ? status : STATUS_OK;
+    return add_kept_strays(listing);
 }
 
 /* ---- opening and closing ---- */

@@ -254,17 +254,11 @@ static void advance_frame(struct journal *journal, uint64_t offset)
         supply_tell_due(&journal->supply);
 }
 
-/* The segment before it ends where the link says. */
-static enum status list_active_locked(struct journal *journal, struct segment_index *index,
-                                      struct frame_link link)
+static enum status list_active_locked(struct journal *journal, struct segment_index *index)
 {
     const struct held_segment *old = journal->active;
-    enum status status =
-        supply_activate(&journal->supply, index, old != NULL ? old->segment : NULL,
-                        journal_written_sequence(journal), journal_is_sealed(journal));
-    if (status == STATUS_OK && old != NULL)
-        segment_index_set_end(old->index, link.predecessor_end);
-    return status;
+    return supply_activate(&journal->supply, index, old != NULL ? old->segment : NULL,
+                           journal_written_sequence(journal), journal_is_sealed(journal));
 }
 
 static enum status activate_locked(struct journal *journal, struct segment *segment,
@@ -273,7 +267,7 @@ static enum status activate_locked(struct journal *journal, struct segment *segm
     struct held_segment *held = calloc(1, sizeof *held);
     struct segment_index *index = segment_index_open(segment->id, journal_written_sequence(journal),
                                                      segment->bytes, SEGMENT_HEADER_BYTES);
-    if (held == NULL || index == NULL || list_active_locked(journal, index, link) != STATUS_OK) {
+    if (held == NULL || index == NULL || list_active_locked(journal, index) != STATUS_OK) {
         segment_index_close(index);
         free(held);
         return STATUS_NO_MEMORY;
@@ -567,17 +561,21 @@ enum status journal_next_ready(struct journal *journal, uint64_t *out_id)
     return status;
 }
 
+/* A segment of which nothing is known to be durable is passed over: its LINK may be lost. */
+static struct frame_link link_behind_sealed(const struct journal *journal, uint64_t end)
+{
+    return end == SEGMENT_HEADER_BYTES ? journal->link
+                                       : (struct frame_link){journal->active->segment->id, end};
+}
+
 enum status journal_unseal(struct journal *journal, uint64_t sequence)
 {
     pthread_mutex_lock(&journal->mutex);
-    struct held_segment *sealed = journal->active;
-    struct frame_link link = {
-        .predecessor_id = sealed->segment->id,
-        .predecessor_end = atomic_load_explicit(&sealed->synced_offset, memory_order_relaxed),
-    };
+    uint64_t end = atomic_load_explicit(&journal->active->synced_offset, memory_order_relaxed);
+    segment_index_set_end(journal->active->index, end);
     atomic_store_explicit(&journal->written_sequence, sequence, memory_order_release);
-    enum status status =
-        activate_locked(journal, supply_ready(&journal->supply), link, LINK_PENDING);
+    enum status status = activate_locked(journal, supply_ready(&journal->supply),
+                                         link_behind_sealed(journal, end), LINK_PENDING);
     if (status == STATUS_OK) {
         supply_take(&journal->supply);
         if (journal->options.lazy) /* what was applied and not synced is in no segment */

@@ -78,13 +78,24 @@ static enum status measure(struct recovered *recovered)
     return status == STATUS_NOT_FOUND ? STATUS_IO : status;
 }
 
+/* Where all is in tables: behind what is kept of it, if anything is. */
+static struct frame_link link_behind_kept(const struct chain *chain)
+{
+    if (chain->kept_count == 0)
+        return (struct frame_link){0, 0};
+    const struct chain_kept *newest = &chain->kept[chain->kept_count - 1];
+    return (struct frame_link){newest->id, newest->end};
+}
+
 /* Decides what stays where it is, what is written again, and what the fresh segment follows. */
 static enum status plan_copies(struct recovered *recovered)
 {
     struct chain_segment *last = recovered->chain.last;
     recovered->kept_sequence = recovered->replay.last_sequence;
-    if (last == NULL)
+    if (last == NULL) {
+        recovered->link = link_behind_kept(&recovered->chain);
         return STATUS_OK;
+    }
     last->used = last_link_is_durable(recovered);
     recovered->kept_sequence =
         last->used ? recovered->replay.durable_sequence : last->link_header.last_sequence;
