@@ -54,7 +54,7 @@ static bool exists(const struct date *date)
 {
     struct date same = date_of(days_of(date));
     return same.month == date->month && date->hour < 24 && date->minute < 60 &&
-           date->second <= 60; /* a leap second counts as the one behind it */
+           date->second <= 60; /* there are leap seconds */
 }
 
 /* ---- writing ---- */
@@ -180,8 +180,8 @@ bool http_date_read(struct bytes text, int64_t now, int64_t *out_seconds)
         struct date date = {0};
         if (!read_as(formats[i], text, now, &date))
             continue;
-        *out_seconds =
-            days_of(&date) * DAY_SECONDS + date.hour * 3600 + date.minute * 60 + date.second;
+        int second = date.second < 60 ? date.second : 59;
+        *out_seconds = days_of(&date) * DAY_SECONDS + date.hour * 3600 + date.minute * 60 + second;
         return true;
     }
     return false;

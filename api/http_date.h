@@ -19,7 +19,8 @@ void http_date_write(int64_t seconds, char out_text[static HTTP_DATE_BYTES]);
 
 /*
  * Reads any of the three formats, to the letter. `now` tells the century of a year with two digits.
- * The weekday's name must be one, and is not compared with the date. False: no valid date.
+ * The weekday's name must be one, and is not compared with the date. A leap second counts as the second
+ * before it: what is asked by it is then rather modified than not. False: no valid date.
  */
 MUST_CHECK bool http_date_read(struct bytes text, int64_t now, int64_t *out_seconds);
 

@@ -24,7 +24,8 @@ static void the_three_formats_are_read(void **state)
         {"Wed, 31 Dec 1969 23:59:59 GMT", -1},
         {"Mon, 01 Jan 0001 00:00:00 GMT", -62135596800},
         {"Fri, 31 Dec 9999 23:59:59 GMT", 253402300799},
-        {"Sat, 31 Dec 2016 23:59:60 GMT", 1483228800},
+        {"Sat, 31 Dec 2016 23:59:60 GMT", 1483228799},
+        {"Fri, 31 Dec 9999 23:59:60 GMT", 253402300799},
         {"Mon, 06 Nov 1994 08:49:37 GMT", 784111777}, /* a Sunday in truth */
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
