@@ -41,6 +41,7 @@ enum status api_open(struct engine *engine, const struct api_options *options, s
     api->engine = engine;
     api->options = *options;
     gate_init(&api->feeds, API_FEEDS, options->time);
+    told_tail_init(&api->tail);
     api->texts.limit = API_LARGEST_TEXTS * request_text_bytes_max(api);
     api->metrics = metrics_open();
     if (api->metrics == NULL || !render_plain_problems(api)) {
@@ -58,6 +59,7 @@ void api_close(struct api *api)
     for (size_t i = 0; i < COUNT_OF(api->plain_problems); i++)
         free((void *)api->plain_problems[i].data);
     metrics_close(api->metrics);
+    told_tail_done(&api->tail);
     gate_done(&api->feeds);
     free(api);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "request.h"
 
 bool feed_open_text(struct feed *feed)
 {
@@ -74,13 +75,19 @@ static bool tell(void *visitor, const struct engine_change *change)
 
 enum status feed_read(struct feed *feed, const struct engine_context *context)
 {
-    struct engine_feed got = {.after = feed->at.sequence};
-    feed->no_room = false;
     enum status status = gate_enter(feed->gate, context);
     if (status != STATUS_OK)
         return status;
-    status = engine_changes(feed->engine, feed->at.sequence, tell, feed, &got, context);
+    status = feed_read_admitted(feed, context);
     gate_leave(feed->gate);
+    return status;
+}
+
+enum status feed_read_admitted(struct feed *feed, const struct engine_context *context)
+{
+    struct engine_feed got = {.after = feed->at.sequence};
+    feed->no_room = false;
+    enum status status = engine_changes(feed->engine, feed->at.sequence, tell, feed, &got, context);
     if (feed->no_memory)
         return STATUS_NO_MEMORY;
     if (feed->no_room)
@@ -111,4 +118,34 @@ void feed_close(struct feed *feed)
         free(feed_take(feed, &size, &charged));
     text_budget_release(feed->budget, charged);
     feed->charged = 0;
+}
+
+void feed_tell_gone(const struct feed *feed, struct problem *problem)
+{
+    problem_set(problem, PROBLEM_CHANGES_GONE);
+    etag_write_cursor((struct engine_version){feed->at.epoch, feed->oldest}, problem->oldest);
+}
+
+bool feed_refuse(const struct feed *feed, const struct api *api, struct api_request *request,
+                 enum status status)
+{
+    struct problem *problem = &request->problem;
+    request_fail(api, request, status);
+    if (status == STATUS_GONE)
+        feed_tell_gone(feed, problem);
+    if (status == STATUS_INVALID)
+        problem_set_detail(problem, PROBLEM_CURSOR_BAD,
+                           "The cursor is ahead of all changes: send one as it came.");
+    if (status == STATUS_CORRUPT || status == STATUS_IO)
+        problem_set_detail(problem, PROBLEM_DATA_CORRUPT,
+                           "A part of the journal cannot be read, so that changes behind this "
+                           "cursor cannot be told; the log names the file. Begin anew with GET "
+                           "/keys.");
+    if (status == STATUS_BUSY)
+        problem_set_detail(problem, PROBLEM_BUSY, "No change was read in time: ask again.");
+    if (status == STATUS_UNSUPPORTED)
+        problem_set_detail(problem, PROBLEM_UNSUPPORTED,
+                           "The engine %s: lacks the capability changes.",
+                           engine_limits(api->engine)->scheme);
+    return false;
 }

@@ -9,11 +9,15 @@
 #include "../engine/engine.h"
 #include "etag.h"
 #include "gate.h"
+#include "problem.h"
 #include "text.h"
 #include "text_budget.h"
 
 /* Stands before the first element of a list. */
 #define FEED_LIST_HEAD "{\"changes\":["
+
+struct api;
+struct api_request;
 
 struct feed {
     /* set by the caller, then constant */
@@ -41,6 +45,8 @@ MUST_CHECK bool feed_open_text(struct feed *feed);
 /* Adds the changes that one call of the engine visits. As engine_changes(); BUSY also, with `no_room`,
  * when others' texts fill the budget and nothing was added. */
 MUST_CHECK enum status feed_read(struct feed *feed, const struct engine_context *context);
+/* The same for who has passed the gate. */
+MUST_CHECK enum status feed_read_admitted(struct feed *feed, const struct engine_context *context);
 
 /* Whether no more fits into the text. */
 bool feed_is_full(const struct feed *feed);
@@ -50,5 +56,12 @@ char *feed_take(struct feed *feed, size_t *out_size, uint64_t *out_charged);
 
 /* Drops the text. */
 void feed_close(struct feed *feed);
+
+/* Sets the problem changes-gone, with the oldest place. */
+void feed_tell_gone(const struct feed *feed, struct problem *problem);
+
+/* Sets the request's problem by what feed_read() said. Always false. */
+bool feed_refuse(const struct feed *feed, const struct api *api, struct api_request *request,
+                 enum status status);
 
 #endif

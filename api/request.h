@@ -20,6 +20,7 @@
 #include "problem.h"
 #include "router.h"
 #include "target.h"
+#include "told.h"
 
 struct api {
     /* set at open, then constant */
@@ -29,6 +30,7 @@ struct api {
     struct bytes plain_problems[PROBLEM_COUNT]; /* bodies of refusals without particulars */
     struct text_budget texts;                   /* JSON with values, in and out */
     struct gate feeds;                          /* those who read changes */
+    struct told_tail tail;                      /* the latest that were told */
     /* atomic: set by api_drain, read by every request; relaxed, it carries no data */
     atomic_bool draining;
     /* atomic: requests that wait for changes, counted by each of them; relaxed: a number alone */

@@ -583,6 +583,29 @@ static void a_stream_ends_with_the_client_and_with_the_service(void **state)
     }
 }
 
+/* Of two who stand at one place, the engine is read for one only. */
+static void what_one_was_told_is_not_read_again(void **state)
+{
+    (void)state;
+    struct api_options options = {.loopback = true, .watchers_max = 3};
+    CLIENT client = client_open_with("memory:?fail=changes:CORRUPT:5&fail=changes:CORRUPT:6",
+                                     options, engine_options_default());
+    struct open_stream streams[3];
+    open_stream(&client, &streams[0], "/changes");          /* reads 1 */
+    open_stream(&client, &streams[1], "/changes");          /* 2 */
+    open_stream(&client, &streams[2], "/changes?prefix=a"); /* 3 */
+    for (size_t i = 0; i < COUNT_OF(streams); i++)
+        read_piece(&streams[i].response);
+    WRITE(&client, "/keys/a", "/keys/b");
+    AUTO_FREE char *first = strdup(read_piece(&streams[0].response)); /* 4 */
+    assert_contains(first, "\"key\":\"b\"");
+    assert_string_equal(read_piece(&streams[1].response), first);
+    assert_string_equal(read_piece(&streams[2].response), "(failed)"); /* 5: wants another text */
+    assert_string_equal(read_piece(&streams[1].response), "(failed)"); /* 6: nobody was there yet */
+    for (size_t i = 0; i < COUNT_OF(streams); i++)
+        close_stream(&client, &streams[i]);
+}
+
 /* ---- what the engine refuses ---- */
 
 static void failures_of_the_engine_are_told(void **state)
@@ -666,6 +689,7 @@ int main(int argc, char **argv)
              a_client_that_is_too_slow_is_told_that_it_missed_something),
         TEST("a stream ends with the client, and with the service",
              a_stream_ends_with_the_client_and_with_the_service),
+        TEST("what one was told is not read again", what_one_was_told_is_not_read_again),
         TEST("failures of the engine are told", failures_of_the_engine_are_told),
         TEST("a stream that cannot go on is cut", a_stream_that_cannot_go_on_is_cut),
     };
