@@ -12,7 +12,7 @@ server_start_ready --data "$work/data"
 # Runs a client that ends by itself, badly when anything is not as it says.
 run_client() { # PROGRAM ARGUMENTS
     if ! command -v "$1" >/dev/null; then skip "$1 is not installed (make deps-clients)"; return; fi
-    timeout -k 1 60 "$@" >"$work/client" 2>&1 </dev/null || complain "$2: $(tail -n 12 "$work/client" | tr '\n' '|')"
+    timeout -k 1 150 "$@" >"$work/client" 2>&1 </dev/null || complain "$2: $(tail -n 12 "$work/client" | tr '\n' '|')"
 }
 
 python_is_served() { run_client python3 -B "$clients/client.py" "$port"; }
