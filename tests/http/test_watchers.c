@@ -11,7 +11,15 @@
 #include "../lib/served.h"
 #include "../lib/wire.h"
 
-enum { TRIES = 2000, KILLS = 20, WRITERS = 2, KEYS = 16, WRITES_MAX = 200000, CROWD = 64 };
+enum {
+    TRIES = 2000,
+    KILLS = 20,
+    WRITERS = 2,
+    KEYS = 16,
+    WRITES_MAX = 200000,
+    CROWD = 64,
+    CROWD_WRITES = 300
+};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SANITIZED = 1 }; /* their own memory is a multiple */
@@ -351,10 +359,10 @@ static void all_hear_all_and_a_stop_ends_them(void **state)
         assert_true(stream_next(&streams[i], &event)); /* where it begins */
         event_done(&event);
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < CROWD_WRITES; i++)
         assert_true(wire_ask(port, "PUT", "/keys/k", "", "v", 1, NULL) < 300);
     for (int i = 0; i < CROWD; i++)
-        for (uint64_t sequence = 1; sequence <= 3; sequence++) {
+        for (uint64_t sequence = 1; sequence <= CROWD_WRITES; sequence++) {
             assert_true(stream_next(&streams[i], &event));
             assert_int_equal(sequence_of(event.id), sequence);
             assert_string_equal(event.name, "put");
