@@ -7,7 +7,7 @@
 
 enum {
     LIVES = 4,   /* of each mode */
-    STEPS = 120, /* KEYREST_CRASH_STEPS=1000 makes them long */
+    STEPS = 90, /* KEYREST_CRASH_STEPS=1000 makes them long */
     FIRST_SEED = 1,
     STATES_LEAST = 100000
 };
