@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The pool of entries: one class per multiple of 8 bytes. A class cuts entries off its newest slab
- * and reuses those given back. Slabs start small, so that a store with few keys stays small.
+ * and reuses those given back. Slabs start small, so that a store with few keys stays small; those of
+ * a class with many are huge pages, since a read of a key at random waits for the page's address.
  */
 #include "entry.h"
 
 #include <assert.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 enum {
     CLASS_BYTES = 8,
     CLASSES = (offsetof(struct entry, key) + UINT16_MAX) / CLASS_BYTES + 2,
     SLAB_BYTES_MIN = 4 << 10,
-    SLAB_BYTES_MAX = 256 << 10,
+    SLAB_BYTES_MAX = 256 << 10, /* of slabs that are not huge */
+    HUGE_SLAB_BYTES = 2 << 20,  /* and aligned so: amd64's huge page */
+    HUGE_SLABS_FROM = 8 << 20,  /* bytes of a class: what is not yet cut stays a small part */
 };
 
 struct slab {
@@ -23,7 +27,7 @@ struct slab {
 struct size_class {
     void *given_back; /* linked through their first word */
     unsigned char *cut, *end;
-    uint32_t slab_bytes; /* of the next slab */
+    uint64_t bytes; /* of all its slabs */
 };
 
 struct entry_pool {
@@ -39,6 +43,44 @@ static size_t class_of(size_t key_bytes)
 {
     return (offsetof(struct entry, key) + key_bytes + CLASS_BYTES - 1) / CLASS_BYTES;
 }
+
+/* ---- slabs ---- */
+
+/* NULL: no memory. Where there are no huge pages, it is as good as any other memory. */
+static struct slab *huge_slab_make(void)
+{
+    unsigned char *map =
+        mmap(NULL, 2 * HUGE_SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+    size_t before = -(uintptr_t)map % HUGE_SLAB_BYTES;
+    if (before > 0)
+        munmap(map, before);
+    munmap(map + before + HUGE_SLAB_BYTES, HUGE_SLAB_BYTES - before);
+    madvise(map + before, HUGE_SLAB_BYTES, MADV_HUGEPAGE);
+    return (struct slab *)(map + before);
+}
+
+static void slab_free(struct slab *slab)
+{
+    if (slab->bytes == HUGE_SLAB_BYTES)
+        munmap(slab, HUGE_SLAB_BYTES);
+    else
+        free(slab);
+}
+
+/* Twice as large as the last one, up to the largest; at least one entry. */
+static uint64_t slab_bytes_next(const struct size_class *class, size_t entry_bytes)
+{
+    uint64_t bytes = class->bytes + SLAB_BYTES_MIN;
+    if (class->bytes >= HUGE_SLABS_FROM)
+        bytes = HUGE_SLAB_BYTES;
+    else if (bytes > SLAB_BYTES_MAX)
+        bytes = SLAB_BYTES_MAX;
+    return bytes < sizeof(struct slab) + entry_bytes ? sizeof(struct slab) + entry_bytes : bytes;
+}
+
+/* ---- the pool ---- */
 
 enum status entry_pool_open(struct budget *budget, struct entry_pool **out_pool)
 {
@@ -57,7 +99,7 @@ void entry_pool_close(struct entry_pool *pool)
         return;
     for (struct slab *slab = pool->slabs, *next; slab != NULL; slab = next) {
         next = slab->next;
-        free(slab);
+        slab_free(slab);
     }
     budget_give(pool->budget, entry_pool_bytes(pool));
     pthread_mutex_destroy(&pool->mutex);
@@ -66,17 +108,15 @@ void entry_pool_close(struct entry_pool *pool)
 
 static bool slab_add_locked(struct entry_pool *pool, struct size_class *class, size_t entry_bytes)
 {
-    uint64_t bytes = class->slab_bytes > 0 ? class->slab_bytes : SLAB_BYTES_MIN;
-    if (bytes < sizeof(struct slab) + entry_bytes)
-        bytes = sizeof(struct slab) + entry_bytes;
-    struct slab *slab = malloc(bytes);
+    uint64_t bytes = slab_bytes_next(class, entry_bytes);
+    struct slab *slab = bytes == HUGE_SLAB_BYTES ? huge_slab_make() : malloc(bytes);
     if (slab == NULL)
         return false;
     *slab = (struct slab){pool->slabs, bytes};
     pool->slabs = slab;
     class->cut = (unsigned char *)(slab + 1);
     class->end = (unsigned char *)slab + bytes;
-    class->slab_bytes = bytes < SLAB_BYTES_MAX ? (uint32_t)bytes * 2 : SLAB_BYTES_MAX;
+    class->bytes += bytes;
     atomic_fetch_add_explicit(&pool->bytes, bytes, memory_order_relaxed);
     budget_force(pool->budget, bytes);
     return true;

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <ck_hs.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "../random.h"
 #include "checksum.h"
@@ -19,8 +20,9 @@ enum {
     SHARDS = 256,
     SHARD_SHIFT = 40, /* hash bits: low = slot, 40..47 = shard, 48..63 = tag */
     TAG_SHIFT = 48,
-    SLOTS_MIN = 64,        /* per shard at first; capacity_of_allocation() needs at least 32 */
-    MAP_PREFIX_BYTES = 64, /* in front of each slot array; keeps ck's cache-line alignment */
+    SLOTS_MIN = 64,             /* per shard at first; capacity_of_allocation() needs at least 32 */
+    MAP_PREFIX_BYTES = 64,      /* in front of each slot array; keeps ck's cache-line alignment */
+    PAGED_BYTES_MIN = 16 << 10, /* larger arrays have pages of their own */
     QUERY_BIT = 1,
     REBUILD_SHARE = 8, /* lay a shard out anew when removals exceed this share of its slots */
 };
@@ -71,9 +73,27 @@ static __thread struct {
     size_t bytes;
 } growing;
 
+/* Large ones go back to the system when they are outgrown: an allocator would keep them, and an array
+ * of twice the size never fits there. NULL: no memory. */
+static struct map_prefix *array_make(size_t bytes)
+{
+    if (bytes < PAGED_BYTES_MIN)
+        return aligned_alloc(64, format_align(bytes, 64));
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+static void array_free(struct map_prefix *prefix, size_t bytes)
+{
+    if (bytes < PAGED_BYTES_MIN)
+        free(prefix);
+    else
+        munmap(prefix, bytes);
+}
+
 static void *map_allocate(size_t bytes)
 {
-    struct map_prefix *prefix = aligned_alloc(64, format_align(MAP_PREFIX_BYTES + bytes, 64));
+    struct map_prefix *prefix = array_make(MAP_PREFIX_BYTES + bytes);
     if (prefix == NULL)
         return NULL;
     *prefix = (struct map_prefix){.keymap = growing.keymap, .bytes = bytes};
@@ -88,7 +108,7 @@ static void map_release(struct retired *retired)
     struct map_prefix *prefix = (struct map_prefix *)retired;
     atomic_fetch_sub_explicit(&prefix->keymap->bytes, prefix->bytes, memory_order_relaxed);
     budget_give(prefix->keymap->budget, prefix->bytes);
-    free(prefix);
+    array_free(prefix, MAP_PREFIX_BYTES + prefix->bytes);
 }
 
 static void map_free(void *map, size_t bytes, bool deferred)

@@ -49,6 +49,27 @@ static void costs_fifteen_bytes_beside_the_key(void **state)
     end(&fixture);
 }
 
+static void many_of_one_length_cost_hardly_more(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    enum { COUNT = 1000000 };
+    for (int i = 0; i < COUNT; i++) {
+        char key[18];
+        snprintf(key, sizeof key, "%017d", i);
+        struct entry *entry = entry_pool_take(fixture.pool, bytes_of(key));
+        assert_non_null(entry);
+        assert_true(bytes_equal(entry_key(entry), bytes_of(key)));
+        if (i % 3 == 0)
+            entry_pool_give(fixture.pool, entry);
+    }
+    uint64_t bytes = entry_pool_bytes(fixture.pool);
+    assert_true(bytes < COUNT / 3 * 2 * 32 + COUNT / 3 * 2 * 32 / 8);
+    assert_int_equal(budget_used(&fixture.budget), bytes);
+    end(&fixture);
+}
+
 static void a_store_of_few_keys_stays_small(void **state)
 {
     (void)state;
@@ -134,6 +155,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         TEST("keeps the key and has no place", keeps_the_key_and_has_no_place),
         TEST("costs fifteen bytes beside the key", costs_fifteen_bytes_beside_the_key),
+        TEST("many of one length cost hardly more", many_of_one_length_cost_hardly_more),
         TEST("a store of few keys stays small", a_store_of_few_keys_stays_small),
         TEST("what is given back is used again", what_is_given_back_is_used_again),
         TEST("what is idle is taken without more memory",
