@@ -435,10 +435,16 @@ static size_t key_of(struct bytes bytes)
 static const char *compare_change(const struct follower *follower, size_t key,
                                   const struct engine_change *change)
 {
-    const struct model_version *after = &follower->model->states[follower->state].keys[key];
-    const struct model_version *before = &follower->model->states[follower->state - 1].keys[key];
+    const struct model_state *states = &follower->model->states[follower->state];
+    const struct model_version *after = &states[0].keys[key], *before = &states[-1].keys[key];
     if (change->version.epoch != follower->epoch)
         return "a change has another epoch";
+    if (change->type == ENGINE_CHANGE_EXPIRE)
+        return states[-1].expired == key + 1 && states[0].expired == 0
+                   ? NULL
+                   : "a change tells of an expiry that was none";
+    if (change->expires_ms != 0) /* what nobody sees is not kept in the model */
+        return states[0].expired == key + 1 ? NULL : "a change expires that should not";
     if (change->type == ENGINE_CHANGE_DELETE)
         return after->sequence == 0 && before->sequence != 0
                    ? NULL
