@@ -71,10 +71,11 @@ static bool give_up_kept(const struct space *space, uint64_t free_bytes, bool wa
     struct journal *journal = space->options.journal;
     uint64_t needed = needed_bytes(space);
     uint64_t bytes = wanted ? UINT64_MAX : free_bytes < needed ? needed - free_bytes : 0;
-    if (bytes == 0 || supply_give_up(journal_supply(journal), bytes) == 0)
+    if (bytes == 0)
         return false;
-    journal_trim(journal);
-    return true;
+    bool any = supply_give_up(journal_supply(journal), bytes) > 0;
+    journal_trim(journal); /* also what had readers when it was given up */
+    return any;
 }
 
 bool space_look(struct space *space)
