@@ -6,7 +6,7 @@
 #include "../lib/test.h"
 
 enum {
-    LIVES = 4,   /* of each mode */
+    LIVES = 4,  /* of each mode */
     STEPS = 90, /* KEYREST_CRASH_STEPS=1000 makes them long */
     FIRST_SEED = 1,
     STATES_LEAST = 100000
