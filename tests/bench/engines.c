@@ -457,19 +457,33 @@ static void maintenance_work(struct field *field)
 
 /* ---- main ----------------------------------------------------------------------------------- */
 
+static bool is_named(const char *name, char **names)
+{
+    bool named = *names == NULL;
+    for (; *names != NULL; names++)
+        named |= strcmp(*names, name) == 0;
+    return named;
+}
+
 /* Those that are linked and, if any are named, named. */
 static void choose(struct field *field, bool writers_too, char **names)
 {
-    const struct contender *const all[] = {&keyrest_contender, &rocksdb_contender,
-                                           &leveldb_contender, &lmdb_contender, &bare_contender};
+    const struct {
+        const char *name;
+        const struct contender *contender;
+    } all[] = {{"keyrest", &keyrest_contender},
+               {"rocksdb", &rocksdb_contender},
+               {"leveldb", &leveldb_contender},
+               {"lmdb", &lmdb_contender},
+               {"bare", &bare_contender}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        bool named = *names == NULL;
-        if (all[i] == NULL || (all[i]->get == NULL && !writers_too))
+        const struct contender *contender = all[i].contender;
+        if (!is_named(all[i].name, names))
             continue;
-        for (char **name = names; *name != NULL; name++)
-            named |= strcmp(*name, all[i]->name) == 0;
-        if (named)
-            field->contenders[field->count++] = all[i];
+        if (contender == NULL)
+            fprintf(stderr, "skipped: %s is not there (make deps-bench)\n", all[i].name);
+        else if (contender->get != NULL || writers_too)
+            field->contenders[field->count++] = contender;
     }
 }
 

@@ -16,7 +16,10 @@ growth/keys() {
     full || return 0
     for keys in $counts; do growth compact "$keys" "$keys" 1; done
     if command -v gnuplot >/dev/null; then
-        awk -F '\t' '$1 ~ /^growth\/keys/ { sub(/.*\//, "", $1); print $1 "\t" $3 "\t" $5 }' "$results" | sort -n >"$out/growth.tsv"
+        # the median of the rounds of each
+        awk -F '\t' -v OFS='\t' '$1 ~ /^growth\/keys/ { sub(/.*\//, "", $1); print $1, $3, $5 }' "$results" | sort -k1,1n -k2,2 -k3,3g |
+            awk -F '\t' -v OFS='\t' 'function tell() { if (n) print before, v[int((n + 1) / 2)] }
+                $1 OFS $2 != before { tell(); before = $1 OFS $2; n = 0 } { v[++n] = $3 } END { tell() }' >"$out/growth.tsv"
         gnuplot -e "figures='$out/growth.tsv'; set output '$out/growth.svg'" $here/growth.gnuplot
         echo "plots: $out/growth.svg" >&2
     else
