@@ -54,7 +54,7 @@ static bool dumps_often(const struct trial *trial)
 /* From none to many segments. */
 static uint64_t changes_bytes_max(const struct trial *trial)
 {
-    static const uint64_t choices[] = {0, 256 << 10, 1 << 20, 256 << 10};
+    static const uint64_t choices[] = {256 << 10, 1 << 20, 256 << 10, 0};
     return choices[(trial->seed + trial->mode) % COUNT_OF(choices)];
 }
 
