@@ -119,6 +119,12 @@ static enum status run_once(struct compactor *compactor, enum victims_mode mode,
     return status;
 }
 
+static bool make_room(const struct compactor *compactor)
+{
+    const struct compactor_options *options = &compactor->options;
+    return options->make_room != NULL && options->make_room(options->context);
+}
+
 /* Runs until there are no victims among the tables that were there at the beginning. A damaged one
  * is not picked again, so it does not keep the others from being rewritten; nor do those that do not
  * fit, which is a failure only when nothing else was rewritten. */
@@ -129,7 +135,8 @@ static enum status run_all(struct compactor *compactor, enum victims_mode mode)
     enum status status;
     do
         status = run_once(compactor, mode, table_id_end);
-    while (status == STATUS_OK || (status == STATUS_CORRUPT && !atomic_load(&compactor->closing)));
+    while (status == STATUS_OK || (status == STATUS_CORRUPT && !atomic_load(&compactor->closing)) ||
+           (status == STATUS_NO_SPACE && make_room(compactor)));
     bool ended = status == STATUS_NOT_FOUND ||
                  (status == STATUS_NO_SPACE && atomic_load(&compactor->progress.files_before) > 0);
     return ended ? STATUS_OK : status;

@@ -18,6 +18,8 @@ struct compactor_options {
     uint64_t interval_ms;
     /* Free bytes of the disk now, for outputs that must fit; any thread. */
     uint64_t (*free_bytes)(void *context);
+    /* Gives up files that nobody needs, so that outputs may fit. True: it was worth it. NULL: never. */
+    bool (*make_room)(void *context);
     /* The manifest's state on the disk is not known any more: the store must not go on writing. */
     void (*on_uncertain)(void *context);
     void *context;

@@ -183,7 +183,19 @@ static enum status open_maintenance(struct local *local)
 static uint64_t free_bytes(void *context)
 {
     const struct local *local = context;
-    return space_free_bytes(maintenance_space(local->maintenance));
+    uint64_t bytes;
+    return disk_free_bytes(local->disk, &bytes) == STATUS_OK
+               ? bytes
+               : space_free_bytes(maintenance_space(local->maintenance));
+}
+
+/* The journal that is kept for readers of changes. */
+static bool make_room(void *context)
+{
+    const struct local *local = context;
+    bool any = supply_give_up(journal_supply(local->journal), UINT64_MAX) > 0;
+    journal_trim(local->journal);
+    return any;
 }
 
 static void on_uncertain(void *context)
@@ -223,6 +235,7 @@ static enum status open_compactor(struct local *local)
         .sweep = local->sweep,
         .interval_ms = local->options.compaction_interval_ms,
         .free_bytes = free_bytes,
+        .make_room = make_room,
         .on_uncertain = on_uncertain,
         .context = local,
     };

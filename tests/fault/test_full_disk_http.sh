@@ -151,8 +151,9 @@ waits_for_figure() { # NAME TEST-OPERATOR NUMBER
 }
 
 # A third of one table is dead: nothing that would be rewritten unasked.
-compacts_without_room() {
-    server_start_ready "${settings[@]}" --data "$disk/other" --reserve-bytes 0 --ballast-bytes 0
+leaves_no_room() { # SETTINGS
+    rm -rf "$disk/data" "$disk/filler"
+    server_start_ready "${settings[@]}" --data "$disk/other" --reserve-bytes 0 --ballast-bytes 0 "$@"
     local number
     for number in {1..20} 1 21 22 23; do
         request PUT "/keys/$number" --data-binary @"$work/value"; [ "$status" -lt 300 ] || complain "PUT was $status"
@@ -161,6 +162,10 @@ compacts_without_room() {
     waits_for_figure table_dead_bytes -gt 400000
     fill 1000000
     waits_for_figure disk_free_bytes -lt 1500000
+}
+
+compacts_without_room() {
+    leaves_no_room --changes-bytes-max 0
     request POST /admin/compact
     expect_problem 507 disk-full; expect_match Retry-After "$(header Retry-After)" '^[1-9]'
     request GET "$(header Location)"; expect_status 200
@@ -177,7 +182,21 @@ compacts_without_room() {
 }
 promise "a compaction that finds no room says so, and goes once there is some" compacts_without_room
 
+compacts_instead_of_keeping_changes() {
+    leaves_no_room
+    waits_for_figure journal_kept_bytes -gt 4000000
+    request POST /admin/compact; expect_status 200; expect state "$(member state)" done
+    expect "kept for changes" "$(figure journal_kept_bytes)" 0
+    request GET '/changes?since=0'; expect_problem 410 changes-gone
+    server_end
+    rm -r "$disk/other" "$disk/filler"
+}
+promise "what is kept for readers of changes makes room for a compaction" compacts_instead_of_keeping_changes
+
 limits_files() {
+    server_start_ready "${settings[@]}"
+    request PUT /keys/more --data-binary v; expect_status 201
+    server_end
     ulimit -S -f 2048 # KiB
     server_start_ready "${settings[@]}"
     local count
