@@ -22,9 +22,10 @@ struct work {
 static uint64_t run(void *context)
 {
     struct work *work = context;
+    bool stops = atomic_load(&work->stop_inside); /* as it was before anybody knows of this run */
     atomic_fetch_add(&work->runs, 1);
     sem_post(&work->ran);
-    if (atomic_load(&work->stop_inside))
+    if (stops)
         while (sem_wait(&work->go_on) != 0)
             continue;
     if (atomic_load(&work->wakes_left) > 0) {
