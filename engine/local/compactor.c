@@ -127,7 +127,7 @@ static bool make_room(const struct compactor *compactor)
 
 /* Runs until there are no victims among the tables that were there at the beginning. A damaged one
  * is not picked again, so it does not keep the others from being rewritten; nor do those that do not
- * fit, which is a failure only when nothing else was rewritten. */
+ * fit, even with the room that could be made, which is a failure only when nothing else was. */
 static enum status run_all(struct compactor *compactor, enum victims_mode mode)
 {
     struct catalog *catalog = compactor->options.compaction.catalog;

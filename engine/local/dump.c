@@ -63,16 +63,6 @@ void dump_close(struct dump *dump)
 
 /* ---- deciding ---- */
 
-static bool is_newest(struct store *store, const struct record *record)
-{
-    uint64_t hash = keymap_hash(store->keymap, record_key(record));
-    reclaim_enter(store->reclaim);
-    struct entry *entry = keymap_find(store->keymap, hash, record_key(record));
-    bool newest = entry != NULL && entry_place(entry) == place_of_record(record);
-    reclaim_leave(store->reclaim);
-    return newest;
-}
-
 static int compare_by_key(const void *left, const void *right)
 {
     const struct dumped *a = left, *b = right;
@@ -90,7 +80,7 @@ static uint64_t record_count(const struct job *job)
 static void add_newest(struct job *job, const struct record *const *records, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
-        if (!is_newest(job->dump->options.store, records[i]))
+        if (!store_is_newest(job->dump->options.store, records[i]))
             continue;
         job->dumped[job->dumped_count++] = (struct dumped){.record = records[i]};
         job->dumped_bytes += record_bytes(records[i]) + sizeof(struct table_entry_header) +

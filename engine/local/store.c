@@ -180,6 +180,16 @@ enum status store_get_short(struct store *store, struct bytes key, uint64_t valu
     return store_get(store, key, true, out_item);
 }
 
+bool store_is_newest(struct store *store, const struct record *record)
+{
+    uint64_t hash = keymap_hash(store->keymap, record_key(record));
+    reclaim_enter(store->reclaim);
+    struct entry *entry = keymap_find(store->keymap, hash, record_key(record));
+    bool newest = entry != NULL && entry_place(entry) == place_of_record(record);
+    reclaim_leave(store->reclaim);
+    return newest;
+}
+
 void store_touch(struct store *store, uint64_t hash, struct bytes key)
 {
     struct found found;

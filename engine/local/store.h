@@ -4,8 +4,8 @@
  * entries' places name. Commit and recovery apply records here; dump and compaction move places;
  * readers find versions without waiting.
  *
- * Threads: store_get, store_get_short, store_touch: any. store_current, store_apply,
- * store_freeze_if_full: the commit leader, or recovery before there is one. store_load,
+ * Threads: store_get, store_get_short, store_touch, store_is_newest: any. store_current,
+ * store_apply, store_freeze_if_full: the commit leader, or recovery before there is one. store_load,
  * store_join_tables, store_leave_tables: dump, compaction, recovery.
  */
 #ifndef KEYREST_ENGINE_LOCAL_STORE_H
@@ -68,6 +68,9 @@ MUST_CHECK enum status store_get_short(struct store *store, struct bytes key,
 
 /* Reads the key's newest version for nothing but having its page in memory afterwards. */
 void store_touch(struct store *store, uint64_t hash, struct bytes key);
+
+/* Whether this record of a memtable is what its key's place names. */
+bool store_is_newest(struct store *store, const struct record *record);
 
 struct store_current {
     bool present;      /* a live version */

@@ -98,22 +98,12 @@ static enum status commit_collected(struct sweep *sweep)
 
 /* ---- memtables ---- */
 
-static bool is_newest(struct store *store, const struct record *record)
-{
-    uint64_t hash = keymap_hash(store->keymap, record_key(record));
-    reclaim_enter(store->reclaim);
-    struct entry *entry = keymap_find(store->keymap, hash, record_key(record));
-    bool newest = entry != NULL && entry_place(entry) == place_of_record(record);
-    reclaim_leave(store->reclaim);
-    return newest;
-}
-
 /* False: there was no room for it. */
 static bool look_at_record(struct sweep *sweep, struct memtable *memtable,
                            const struct record *record)
 {
     if (record->type != RECORD_PUT || record->expires_ms == 0 ||
-        !is_newest(sweep->options.store, record))
+        !store_is_newest(sweep->options.store, record))
         return true;
     memtable_note_expiry(memtable, record->expires_ms);
     if (record->expires_ms > sweep->now_ms)
