@@ -213,18 +213,17 @@ static bool distrusts_framing(enum problem_code code)
     return code == PROBLEM_BAD_FRAMING || code == PROBLEM_BAD_HOST;
 }
 
+size_t api_exchange_bytes(const char *target)
+{
+    return sizeof(struct api_request) + strlen(target) + 1;
+}
+
 enum api_verdict api_begin(struct api *api, struct exchange *exchange,
                            struct response *out_response)
 {
     *out_response = (struct response){0};
-    struct api_request *request = calloc(1, sizeof *request + strlen(exchange->target) + 1);
+    struct api_request *request = memset(exchange->memory, 0, sizeof *request);
     exchange->request = request;
-    if (request == NULL) {
-        reply_no_memory(out_response);
-        finish_response(api, exchange, out_response);
-        out_response->close = true;
-        return API_REFUSE;
-    }
     metrics_begin(api->metrics);
     request->method = method_find(exchange->method);
     if (accept(api, exchange))
@@ -278,7 +277,6 @@ void api_end(struct api *api, struct exchange *exchange, const struct api_result
         return;
     body_close(api->engine, &request->body);
     problem_done(&request->problem);
-    free(request);
     exchange->request = NULL;
 }
 

@@ -50,6 +50,7 @@ struct exchange {
     const struct cancel *cancel;
     bool draining;       /* the service is stopping */
     const char *refusal; /* code of the problem that answers all but GET /livez, or NULL */
+    void *memory; /* api_exchange_bytes(target) of it, aligned as malloc's; what is in it: api's */
 
     /* api's own: zero before api_begin, gone after api_end */
     struct api_request *request;
@@ -123,6 +124,9 @@ void api_close(struct api *api); /* NULL is allowed */
 
 /* From now on /readyz answers 503 and every response closes its connection. Any thread. */
 void api_drain(struct api *api);
+
+/* What an exchange with this target needs as `memory`: the service keeps it for a connection's next. */
+size_t api_exchange_bytes(const char *target);
 
 enum api_verdict { API_REFUSE, API_BODY, API_NO_BODY };
 

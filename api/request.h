@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the handlers share: the api itself, and what is known of one request. A request is one
- * allocation, made by api_begin() and freed by api_end(); one thread drives it.
+ * What the handlers share: the api itself, and what is known of one request. A request lies in its
+ * exchange's memory, from api_begin() to api_end(); one thread drives it.
  */
 #ifndef KEYREST_API_REQUEST_H
 #define KEYREST_API_REQUEST_H

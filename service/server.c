@@ -15,11 +15,11 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "access_log.h"
 #include "client.h"
 #include "deadline.h"
 #include "head.h"
 #include "library_log.h"
-#include "listener.h"
 
 enum {
     HEADERS_MAX = 128,
@@ -27,7 +27,6 @@ enum {
     NOTE_BYTES = 64,           /* in the pool, for each header */
     POOL_BYTES = 32 << 10,     /* per connection; larger ones cost time per request, to clear */
     STACK_BYTES = 1 << 20,     /* the JSON library recurses */
-    TARGET_BYTES_MIN = 256,    /* of the kept target; grows up to the pool's size */
     STREAM_BYTES = 16 << 10,   /* most of a stream that is asked for at once */
 };
 
@@ -66,11 +65,13 @@ struct connection {
     bool body_announced;
     bool head_too_large;
     uint64_t began_ns, received_bytes, streamed_bytes;
+    void *memory; /* api's part of the exchange, then `target`; grows to what a request needs */
+    size_t memory_bytes;
     char *target; /* the library's own is changed under way */
-    size_t target_capacity;
+    struct api_header *headers;
+    size_t header_capacity;
     struct exchange exchange;
     struct response response;
-    struct api_header headers[HEADERS_MAX];
 };
 
 static uint64_t now_ns(const struct server *server)
@@ -123,7 +124,8 @@ static void connection_close(struct connection *connection)
     deadlines_remove(server->deadlines, &connection->deadline);
     clients_leave(&server->clients, connection->client);
     server->open--;
-    free(connection->target);
+    free(connection->memory);
+    free(connection->headers);
     free(connection);
 }
 
@@ -152,15 +154,15 @@ static void connection_changed(void *context, struct MHD_Connection *library,
 
 static bool keep_target(struct connection *connection, const char *target)
 {
-    size_t size = strlen(target) + 1;
-    if (size > connection->target_capacity) {
-        size_t capacity = size < TARGET_BYTES_MIN ? TARGET_BYTES_MIN : size;
-        char *larger = realloc(connection->target, capacity);
+    size_t size = strlen(target) + 1, api_bytes = api_exchange_bytes(target);
+    if (api_bytes + size > connection->memory_bytes) {
+        void *larger = realloc(connection->memory, api_bytes + size);
         if (larger == NULL)
             return false;
-        connection->target = larger;
-        connection->target_capacity = capacity;
+        connection->memory = larger;
+        connection->memory_bytes = api_bytes + size;
     }
+    connection->target = (char *)connection->memory + api_bytes;
     memcpy(connection->target, target, size);
     return true;
 }
@@ -174,7 +176,7 @@ static void *see_target(void *context, const char *target, struct MHD_Connection
     if (connection == NULL || !keep_target(connection, target == NULL ? "" : target))
         return NULL;
     connection->stage = STAGE_HEADERS;
-    connection->begun = connection->body_announced = connection->head_too_large = false;
+    connection->begun = connection->body_announced = false;
     connection->received_bytes = connection->streamed_bytes = 0;
     connection->began_ns = now_ns(server);
     deadline_headers(server->deadlines, &connection->deadline, connection->began_ns);
@@ -188,6 +190,19 @@ static bool is_header(const char *name, size_t size, const char *wanted, size_t 
 
 #define IS_HEADER(name, size, wanted) is_header(name, size, wanted, sizeof wanted - 1)
 
+static bool reserve_headers(struct connection *connection, size_t count)
+{
+    if (count <= connection->header_capacity)
+        return true;
+    size_t bytes = count * sizeof *connection->headers;
+    struct api_header *larger = realloc(connection->headers, bytes);
+    if (larger == NULL)
+        return false;
+    connection->headers = larger;
+    connection->header_capacity = count;
+    return true;
+}
+
 static enum MHD_Result gather_header(void *context, enum MHD_ValueKind kind, const char *name,
                                      size_t name_size, const char *value, size_t value_size)
 {
@@ -195,10 +210,6 @@ static enum MHD_Result gather_header(void *context, enum MHD_ValueKind kind, con
     (void)value_size;
     struct connection *connection = context;
     struct exchange *exchange = &connection->exchange;
-    if (exchange->header_count == HEADERS_MAX) {
-        connection->head_too_large = true;
-        return MHD_NO;
-    }
     value = value == NULL ? "" : value;
     connection->headers[exchange->header_count++] = (struct api_header){name, value};
     if (IS_HEADER(name, name_size, "Transfer-Encoding") ||
@@ -212,11 +223,15 @@ static size_t head_bytes(struct MHD_Connection *library)
     return MHD_get_connection_info(library, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
 }
 
-static void fill_exchange(struct connection *connection, struct MHD_Connection *library,
+/* False: no memory. */
+static bool fill_exchange(struct connection *connection, struct MHD_Connection *library,
                           const char *method, const char *url, const char *version)
 {
     struct server *server = connection->server;
     struct exchange *exchange = &connection->exchange;
+    int fields = MHD_get_connection_values(library, MHD_HEADER_KIND, NULL, NULL);
+    if (!reserve_headers(connection, (size_t)fields))
+        return false;
     *exchange = (struct exchange){
         .method = method,
         .target = connection->target,
@@ -226,6 +241,7 @@ static void fill_exchange(struct connection *connection, struct MHD_Connection *
         .cancel = &connection->deadline.cancel,
         .draining = atomic_load_explicit(&server->draining, memory_order_relaxed),
         .refusal = connection->refusal,
+        .memory = connection->memory,
     };
     MHD_get_connection_values_n(library, MHD_HEADER_KIND, gather_header, connection);
     const struct head head = {
@@ -236,9 +252,11 @@ static void fill_exchange(struct connection *connection, struct MHD_Connection *
         .fields = connection->headers,
         .field_count = exchange->header_count,
     };
-    connection->head_too_large |= head.bytes + exchange->header_count * NOTE_BYTES > HEAD_BYTES_MAX;
+    connection->head_too_large = head.field_count > HEADERS_MAX ||
+                                 head.bytes + head.field_count * NOTE_BYTES > HEAD_BYTES_MAX;
     exchange->target_has_nul = head_line_has_nul(&head, connection->target);
     exchange->head_is_ambiguous = !head_is_all_told(&head);
+    return true;
 }
 
 /* ---- a response goes out ---- */
@@ -400,39 +418,14 @@ static enum MHD_Result handle(void *context, struct MHD_Connection *library, con
     struct connection *connection = *request_context;
     if (connection == NULL)
         return MHD_NO;
-    if (connection->stage == STAGE_HEADERS) {
-        fill_exchange(connection, library, method, url, version);
-        return begin(connection, library);
-    }
+    if (connection->stage == STAGE_HEADERS)
+        return fill_exchange(connection, library, method, url, version) ? begin(connection, library)
+                                                                        : MHD_NO;
     if (*piece_size == 0)
         return answer(connection, library);
     enum MHD_Result result = take_piece(connection, piece, *piece_size);
     *piece_size = 0;
     return result;
-}
-
-static void log_access(const struct connection *connection, const struct api_result *result)
-{
-    const struct response *response = &connection->response;
-    struct logger_line line;
-    char client[64];
-    listener_address_text((const struct sockaddr *)&connection->address, false, client,
-                          sizeof client);
-    logger_begin_access(&line, connection->server->options.logger);
-    logger_text(&line, "method", connection->exchange.method);
-    logger_text(&line, "path", connection->target);
-    logger_number(&line, "status", result->status);
-    logger_milliseconds(&line, "duration_ms", result->duration_ns);
-    logger_number(&line, "received_bytes", result->received_bytes);
-    logger_number(&line, "sent_bytes", result->sent_bytes);
-    logger_text(&line, "client", client);
-    if (result->status != 0) {
-        logger_text(&line, "route", response->route);
-        logger_text(&line, "problem", response->problem_code);
-        logger_text(&line, "request_id", response->request_id);
-        logger_text(&line, "traceparent", response->traceparent);
-    }
-    logger_end(&line);
 }
 
 /* Called for every request that see_target saw, however it ended. */
@@ -455,7 +448,8 @@ static void request_done(void *context, struct MHD_Connection *library, void **r
         .sent_bytes = sent ? sent_bytes(connection) : 0,
     };
     if (server->options.access_log && connection->stage != STAGE_HEADERS)
-        log_access(connection, &result);
+        access_log(server->options.logger, (const struct sockaddr *)&connection->address,
+                   connection->exchange.method, connection->target, response, &result);
     if (connection->begun)
         api_end(server->api, &connection->exchange, &result);
     if (response->release != NULL)

@@ -125,6 +125,25 @@ static inline void add_fields(struct outgoing *outgoing, const struct request *r
         add_field(outgoing, "Content-Length", 14, length);
 }
 
+/* In memory that holds the rest of another exchange, as a connection's does. */
+static inline enum api_verdict begin_exchange(struct client *client, struct exchange *exchange,
+                                              struct response *response)
+{
+    size_t bytes = api_exchange_bytes(exchange->target);
+    exchange->memory = malloc(bytes);
+    assert_non_null(exchange->memory);
+    memset(exchange->memory, 0xa5, bytes);
+    return api_begin(client->api, exchange, response);
+}
+
+static inline void end_exchange(struct client *client, struct exchange *exchange,
+                                const struct api_result *result)
+{
+    api_end(client->api, exchange, result);
+    assert_null(exchange->request);
+    free(exchange->memory);
+}
+
 static inline bool feed(struct client *client, struct exchange *exchange,
                         const struct request *request)
 {
@@ -220,7 +239,7 @@ static inline struct answer send_request(struct client *client, const struct req
         .refusal = request->refusal,
     };
     struct api_result result = {.duration_ns = 1000000, .received_bytes = request->body.size};
-    answer.verdict = api_begin(client->api, &exchange, &answer.response);
+    answer.verdict = begin_exchange(client, &exchange, &answer.response);
     if (answer.verdict != API_REFUSE) {
         answer.cut = !feed(client, &exchange, request);
         if (!answer.cut && !request->gone)
@@ -229,8 +248,7 @@ static inline struct answer send_request(struct client *client, const struct req
     result.status = answer.response.status;
     if (answer.response.status != 0 && !request->slow)
         copy_answer(&answer);
-    api_end(client->api, &exchange, &result);
-    assert_null(exchange.request);
+    end_exchange(client, &exchange, &result);
     return answer;
 }
 

@@ -283,10 +283,10 @@ static void a_deadline_ends_the_wait_with_202(void **state)
         .cancel = &client.cancel,
     };
     ANSWER answer = {0};
-    assert_int_equal(api_begin(client.api, &exchange, &answer.response), API_NO_BODY);
+    assert_int_equal(begin_exchange(&client, &exchange, &answer.response), API_NO_BODY);
     api_finish(client.api, &exchange, &answer.response);
     copy_answer(&answer);
-    api_end(client.api, &exchange, &(struct api_result){.status = 202});
+    end_exchange(&client, &exchange, &(struct api_result){.status = 202});
     assert_int_equal(answer.response.status, 202);
     assert_header(&answer, "Location", "/admin/compactions/3");
     assert_contains(answer.body, "\"state\":\"running\"");

@@ -467,15 +467,15 @@ static void texts_together_are_bounded(void **state)
                                          .headers = fields,
                                          .header_count = COUNT_OF(fields)};
     for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(api_begin(client.api, &exchanges[i], &response), API_BODY);
+        assert_int_equal(begin_exchange(&client, &exchanges[i], &response), API_BODY);
         assert_true(api_body(client.api, &exchanges[i], body, limit));
     }
-    assert_int_equal(api_begin(client.api, &exchanges[2], &response), API_REFUSE);
+    assert_int_equal(begin_exchange(&client, &exchanges[2], &response), API_REFUSE);
     assert_string_equal(response.problem_code, "busy");
     response_done(&response);
     struct api_result result = {0};
     for (size_t i = 0; i < COUNT_OF(exchanges); i++)
-        api_end(client.api, &exchanges[i], &result);
+        end_exchange(&client, &exchanges[i], &result);
     ANSWER after = batch(&client, OPS(PUT("\"value\":\"\"")));
     assert_int_equal(after.response.status, 200);
 }

@@ -531,7 +531,7 @@ static void open_stream(struct client *client, struct open_stream *stream, const
                                          .header_count = 2,
                                          .deadline_ns = UINT64_MAX / 2,
                                          .cancel = &client->cancel};
-    assert_int_equal(api_begin(client->api, &stream->exchange, &stream->response), API_NO_BODY);
+    assert_int_equal(begin_exchange(client, &stream->exchange, &stream->response), API_NO_BODY);
     api_finish(client->api, &stream->exchange, &stream->response);
     assert_int_equal(stream->response.body_kind, RESPONSE_STREAM);
 }
@@ -539,7 +539,7 @@ static void open_stream(struct client *client, struct open_stream *stream, const
 static void close_stream(struct client *client, struct open_stream *stream)
 {
     struct api_result result = {.status = 200};
-    api_end(client->api, &stream->exchange, &result);
+    end_exchange(client, &stream->exchange, &result);
     stream->response.release(stream->response.owner);
     response_done(&stream->response);
 }

@@ -242,7 +242,7 @@ static void an_exchange_may_end_at_any_point(void **state)
                                     .header_count = 2,
                                     .deadline_ns = UINT64_MAX};
         struct response response = {0};
-        assert_int_equal(api_begin(client.api, &exchange, &response), API_BODY);
+        assert_int_equal(begin_exchange(&client, &exchange, &response), API_BODY);
         if (steps > 1)
             assert_true(api_body(client.api, &exchange, "ab", 2));
         if (steps > 2)
@@ -251,7 +251,7 @@ static void an_exchange_may_end_at_any_point(void **state)
             api_finish(client.api, &exchange, &response);
         api_end(client.api, &exchange, &(struct api_result){0});
         response_done(&response);
-        api_end(client.api, &exchange, &(struct api_result){0}); /* nothing is left */
+        end_exchange(&client, &exchange, &(struct api_result){0}); /* nothing is left */
     }
     struct engine_health health;
     engine_health(client.engine, &health);

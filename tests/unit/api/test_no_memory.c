@@ -64,7 +64,8 @@ static bool fail_at(struct client *client, const struct request *request, size_t
                                 .headers = outgoing.fields,
                                 .header_count = outgoing.count,
                                 .deadline_ns = UINT64_MAX,
-                                .cancel = &client->cancel};
+                                .cancel = &client->cancel,
+                                .memory = malloc(api_exchange_bytes(request->target))};
     *out_answer = (struct answer){0};
     struct response *response = &out_answer->response;
     short_memory_arm(at, how, false);
@@ -75,7 +76,7 @@ static bool fail_at(struct client *client, const struct request *request, size_t
     }
     bool failed = short_memory_disarm();
     copy_answer(out_answer);
-    api_end(client->api, &exchange, &(struct api_result){.status = response->status});
+    end_exchange(client, &exchange, &(struct api_result){.status = response->status});
     return failed;
 }
 
