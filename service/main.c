@@ -195,6 +195,8 @@ MUST_CHECK static enum status open_server(struct service *service, struct failur
         .listen_fd = service->listener.fd,
         .connections_max = config->connections_max,
         .connections_per_client_max = config->connections_per_client_max,
+        .header_bytes_max = config->header_bytes_max,
+        .kept_bytes_max = config->meta_bytes_max,
         .header_ms_max = config->header_ms_max,
         .idle_ms_max = config->idle_ms_max,
         .request_ms_max = config->request_ms_max,

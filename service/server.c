@@ -23,11 +23,10 @@
 
 enum {
     HEADERS_MAX = 128,
-    HEAD_BYTES_MAX = 24 << 10, /* with what the library notes: the rest is for the answer's head */
-    NOTE_BYTES = 64,           /* in the pool, for each header */
-    POOL_BYTES = 32 << 10,     /* per connection; larger ones cost time per request, to clear */
-    STACK_BYTES = 1 << 20,     /* the JSON library recurses */
-    STREAM_BYTES = 16 << 10,   /* most of a stream that is asked for at once */
+    NOTE_BYTES = 64,             /* in a connection's pool, for each header */
+    ANSWER_HEAD_BYTES = 7 << 10, /* beside what was kept with a value: the same pool holds it */
+    STACK_BYTES = 1 << 20,       /* the JSON library recurses */
+    STREAM_BYTES = 16 << 10,     /* most of a stream that is asked for at once */
 };
 
 struct server {
@@ -252,8 +251,9 @@ static bool fill_exchange(struct connection *connection, struct MHD_Connection *
         .fields = connection->headers,
         .field_count = exchange->header_count,
     };
-    connection->head_too_large = head.field_count > HEADERS_MAX ||
-                                 head.bytes + head.field_count * NOTE_BYTES > HEAD_BYTES_MAX;
+    connection->head_too_large =
+        head.field_count > HEADERS_MAX ||
+        head.bytes + head.field_count * NOTE_BYTES > server->options.header_bytes_max;
     exchange->target_has_nul = head_line_has_nul(&head, connection->target);
     exchange->head_is_ambiguous = !head_is_all_told(&head);
     return true;
@@ -492,6 +492,15 @@ enum status server_open(const struct server_options *options, struct server **ou
     return STATUS_OK;
 }
 
+/*
+ * What the library reads a head into, and writes the answer's to. It stays with the connection, and
+ * the library clears it after each request: a larger one costs memory and time.
+ */
+static size_t pool_bytes(const struct server_options *options)
+{
+    return options->header_bytes_max + options->kept_bytes_max + ANSWER_HEAD_BYTES;
+}
+
 enum status server_start(struct server *server, struct api *api, struct failure *failure)
 {
     const struct server_options *options = &server->options;
@@ -504,7 +513,7 @@ enum status server_start(struct server *server, struct api *api, struct failure 
         0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER, library_log, options->logger,
         MHD_OPTION_LISTEN_SOCKET, options->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)options->connections_max + SERVER_REFUSED_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)POOL_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_THREAD_STACK_SIZE,
+        pool_bytes(options), MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_THREAD_STACK_SIZE,
         (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, -1, MHD_OPTION_UNESCAPE_CALLBACK,
         leave_escaped, NULL, MHD_OPTION_URI_LOG_CALLBACK, see_target, server,
         MHD_OPTION_NOTIFY_CONNECTION, connection_changed, server, MHD_OPTION_NOTIFY_COMPLETED,

@@ -29,6 +29,8 @@ struct server_options {
     int listen_fd; /* bound, listening, non-blocking; stays the caller's */
     uint64_t connections_max;
     uint64_t connections_per_client_max; /* 0: no limit */
+    uint64_t header_bytes_max; /* of a request's head, each of its fields counting 64 more */
+    uint64_t kept_bytes_max;   /* of an answer's head: what was stored with a value */
     uint64_t header_ms_max, idle_ms_max, request_ms_max;
     uint64_t body_bytes_per_second_min;
     bool access_log;

@@ -284,6 +284,30 @@ static void large_answers_stay_whole_and_in_order_when_asked_at_once(void **stat
     wire_free(wire);
 }
 
+/* ---- heads ---- */
+
+/* `text` with a header of so many letters. */
+static char *header_of(const char *name, size_t letters, char text[static 64 << 10])
+{
+    int size = snprintf(text, 64, "%s: ", name);
+    memset(text + size, 'h', letters);
+    memcpy(text + (size_t)size + letters, "\r\n", 3);
+    return text;
+}
+
+static void a_head_may_be_as_large_as_its_setting(void **state)
+{
+    static char text[64 << 10];
+    uint16_t port = start(state, (const char *const[]){"--header-bytes-max", "32KiB",
+                                                       "--meta-bytes-max", "16KiB", NULL});
+    header_of("Content-Disposition", 15 << 10, text);
+    assert_int_equal(wire_ask(port, "PUT", "/keys/k", text, "v", 1, NULL), 201);
+    header_of("X", 31 << 10, text); /* and all that was kept finds room in the answer */
+    assert_int_equal(wire_ask(port, "GET", "/keys/k", text, NULL, 0, NULL), 200);
+    header_of("X", 33 << 10, text);
+    assert_int_equal(wire_ask(port, "GET", "/keys/k", text, NULL, 0, NULL), 431);
+}
+
 /* ---- half-open: the client sends no more, and still listens ---- */
 
 static void say_and_end(uint16_t port, const char *text, unsigned answers, unsigned status)
@@ -452,6 +476,7 @@ int main(int argc, char **argv)
                     a_slow_reader_gets_a_value_whose_table_is_gone),
         WITH_SERVER("large answers stay whole and in order when asked at once",
                     large_answers_stay_whole_and_in_order_when_asked_at_once),
+        WITH_SERVER("a head may be as large as its setting", a_head_may_be_as_large_as_its_setting),
         WITH_SERVER("a half-open client is answered", a_half_open_client_is_answered),
         WITH_SERVER("half a request of a half-open client does nothing",
                     half_a_request_of_a_half_open_client_does_nothing),

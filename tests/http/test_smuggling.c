@@ -602,13 +602,17 @@ static void too_long_a_head_is_refused(void **state)
     } rows[] = {
         {"GET /keys/", " HTTP/1.1\r\n" HOST "\r\n", 1024, 404},
         {"GET /keys/", " HTTP/1.1\r\n" HOST "\r\n", 1025, 414},
-        {"GET /keys/", " HTTP/1.1\r\n" HOST "\r\n", 20000, 414},
-        {"GET /keys/", " HTTP/1.1\r\n" HOST "\r\n", 40000, 414},
-        {"GET /livez?", " HTTP/1.1\r\n" HOST "\r\n", 20000, 400},
+        {"GET /keys/", " HTTP/1.1\r\n" HOST "\r\n", 16000, 414},
+        {"GET /keys/", " HTTP/1.1\r\n" HOST "\r\n", 20000, 431},
+        {"GET /keys/", " HTTP/1.1\r\n" HOST "\r\n", 40000, 414}, /* the library's */
+        {"GET /livez?", " HTTP/1.1\r\n" HOST "\r\n", 16000, 400},
+        {"GET /livez?", " HTTP/1.1\r\n" HOST "\r\n", 20000, 431},
         {"GET /livez?", " HTTP/1.1\r\n" HOST "\r\n", 40000, 414},
-        {GET HOST "X: ", "\r\n\r\n", 20000, 200},
+        {GET HOST "X: ", "\r\n\r\n", 16000, 200},
+        {GET HOST "X: ", "\r\n\r\n", 20000, 431},
         {GET HOST "X: ", "\r\n\r\n", 40000, 431},
-        {GET HOST, ": x\r\n\r\n", 20000, 200},
+        {GET HOST, ": x\r\n\r\n", 16000, 200},
+        {GET HOST, ": x\r\n\r\n", 20000, 431},
         {GET HOST, ": x\r\n\r\n", 40000, 431},
         {PUT "Content-Type: ", "\r\n\r\n", 1021, 204},
         {PUT "Content-Type: ", "\r\n\r\n", 1022, 431},
@@ -622,12 +626,12 @@ static void too_long_a_head_is_refused(void **state)
     }
 }
 
-/* Where the library's buffer of 32 KiB is all but full, no answer can be built in it. */
+/* Where the library's buffer of 24 KiB is all but full, no answer can be built in it. */
 static void a_head_of_any_size_is_answered_or_cut(void **state)
 {
     (void)state;
-    enum { TAKEN = (24 << 10) - 200, REFUSED = 24 << 10, FULL = (32 << 10) - 400, OVER = 32 << 10 };
-    for (size_t size = 23000; size < 34000; size += 50) {
+    enum { TAKEN = (16 << 10) - 200, REFUSED = 16 << 10, FULL = (24 << 10) - 400, OVER = 24 << 10 };
+    for (size_t size = 15000; size < 26000; size += 50) {
         bool may_be_cut = size > FULL && size < OVER;
         unsigned status = ask_with_letters("GET /keys/", size, " HTTP/1.1\r\n" HOST "\r\n");
         assert_true(status == 414 || status == 431 || (status == 0 && may_be_cut));
@@ -643,8 +647,8 @@ static void the_largest_head_that_is_taken_leaves_room_for_the_answer(void **sta
     (void)state;
     static const struct {
         unsigned fields, letters;
-    } rows[] = {{1, 20800}, {60, 260}, {125, 75}};
-    char key[3 * 1024 + 1], filler[32 << 10];
+    } rows[] = {{1, 12800}, {60, 140}, {110, 45}};
+    char key[3 * 1024 + 1], filler[16 << 10];
     for (size_t i = 0; i < 1024; i++)
         memcpy(key + 3 * i, "%FF", 4);
     memset(filler, 'f', sizeof filler);

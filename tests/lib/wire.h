@@ -24,8 +24,8 @@ struct wire {
 
 struct wire_response {
     unsigned status;
-    char head[8192]; /* status line and headers, as they came */
-    char *body;      /* NUL-ended, wire_response_done() */
+    char head[20 << 10]; /* status line and headers, as they came */
+    char *body;          /* NUL-ended, wire_response_done() */
     size_t body_bytes;
 };
 

@@ -72,6 +72,7 @@ static void defaults_stand_alone(void **state)
     assert_false(config.insecure);
     assert_null(config.allowed_hosts[0]);
     assert_int_equal(config.value_bytes_max, 16 << 20);
+    assert_int_equal(config.header_bytes_max, 16 << 10);
     assert_int_equal(config.header_ms_max, 10000);
     assert_int_equal(config.log_level, LOGGER_INFO);
 }

@@ -196,6 +196,7 @@ static void start(uint64_t connections_max, uint64_t per_client_max)
         .listen_fd = fixture.listener.fd,
         .connections_max = connections_max,
         .connections_per_client_max = per_client_max,
+        .header_bytes_max = 24 << 10,
         .header_ms_max = 60000,
         .idle_ms_max = 60000,
         .request_ms_max = 60000,

@@ -52,6 +52,7 @@ static int set_up(void **state)
         .listen_fd = fixture.listener.fd,
         .connections_max = 100,
         .connections_per_client_max = 50,
+        .header_bytes_max = 24 << 10,
         .header_ms_max = 60000,
         .idle_ms_max = 60000,
         .request_ms_max = 60000,
