@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The least that libmicrohttpd can do in the service's mode: a thread per connection, the service's
- * flags and limits, one response made at start and sent to every request. What Keyrest adds to a
- * request is the difference to this. Reads a request's body and forgets it.
+ * flags and limits. `once`: one response made at start and sent to every request; `each`: one made
+ * for each, as by any server whose answers differ. What Keyrest adds to a request is the difference
+ * to these. Reads a request's body and forgets it.
  *
- *     hello BYTES FILE ['Name: value'...]
+ *     hello BYTES FILE once|each ['Name: value'...]
  *
  * GET is answered 200 with BYTES bytes, everything else 204; both carry the headers given. With a
  * FILE (else "") everything but GET is answered after a write of 4096 bytes and an fdatasync, forward
@@ -16,6 +17,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,10 @@
 
 enum { BLOCK_BYTES = 4096, FILE_BYTES = 64 << 20 };
 
+/* set at start, then constant */
+static bool each;
+static size_t value_bytes;
+static char *headers[64][2]; /* name and value; NULL ends them */
 static struct MHD_Response *full, *empty;
 static int file = -1;
 
@@ -56,6 +62,29 @@ static void file_open(const char *path)
         abort();
 }
 
+static struct MHD_Response *response_make(size_t size)
+{
+    char *body = malloc(size + 1);
+    if (body == NULL)
+        abort();
+    memset(body, 'x', size);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(size, body, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL)
+        abort();
+    for (size_t i = 0; headers[i][0] != NULL; i++)
+        MHD_add_response_header(response, headers[i][0], headers[i][1]);
+    return response;
+}
+
+static enum MHD_Result answer_made(struct MHD_Connection *connection)
+{
+    struct MHD_Response *made = response_make(value_bytes);
+    enum MHD_Result queued = MHD_queue_response(connection, MHD_HTTP_OK, made);
+    MHD_destroy_response(made);
+    return queued;
+}
+
 static enum MHD_Result answer(void *context, struct MHD_Connection *connection, const char *url,
                               const char *method, const char *version, const char *upload_data,
                               size_t *upload_data_size, void **request)
@@ -71,39 +100,35 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     if (strcmp(method, "GET") == 0)
-        return MHD_queue_response(connection, MHD_HTTP_OK, full);
+        return each ? answer_made(connection) : MHD_queue_response(connection, MHD_HTTP_OK, full);
     if (file >= 0)
         store_block();
     return MHD_queue_response(connection, MHD_HTTP_NO_CONTENT, empty);
 }
 
-static struct MHD_Response *response_make(size_t size, char **headers)
+static void headers_split(char **lines)
 {
-    char *body = calloc(1, size + 1);
-    if (body == NULL)
-        abort();
-    memset(body, 'x', size);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(size, body, MHD_RESPMEM_MUST_FREE);
-    for (; *headers != NULL; headers++) {
-        char *colon = strstr(*headers, ": ");
-        if (response == NULL || colon == NULL)
+    for (size_t i = 0; lines[i] != NULL; i++) {
+        char *colon = strstr(lines[i], ": ");
+        if (colon == NULL || i + 1 == sizeof headers / sizeof *headers)
             abort();
         *colon = '\0';
-        MHD_add_response_header(response, *headers, colon + 2);
-        *colon = ':';
+        headers[i][0] = lines[i];
+        headers[i][1] = colon + 2;
     }
-    return response;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 3) {
-        fprintf(stderr, "usage: hello BYTES FILE ['Name: value'...]\n");
+    if (argc < 4) {
+        fprintf(stderr, "usage: hello BYTES FILE once|each ['Name: value'...]\n");
         return 2;
     }
-    full = response_make(strtoul(argv[1], NULL, 10), argv + 3);
-    empty = response_make(0, argv + 3);
+    each = strcmp(argv[3], "each") == 0;
+    value_bytes = strtoul(argv[1], NULL, 10);
+    headers_split(argv + 4);
+    full = response_make(value_bytes);
+    empty = response_make(0);
     if (*argv[2] != '\0')
         file_open(argv[2]);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

@@ -67,13 +67,13 @@ keyrest_headers() {
     curl -sI "127.0.0.1:${port[keyrest]}/keys/bench/000000000" | tr -d '\r' | grep -iE '^[a-z-]+: ' | grep -viE '^(date|content-length|connection):'
 }
 
-hello_start() { # value bytes, file or "": needs Keyrest with values
+hello_start() { # name, value bytes, file or "", once or each: needs Keyrest with values
     local headers
-    dialect[hello]=plain
+    dialect[$1]=plain
     mapfile -t headers < <(keyrest_headers)
-    "$tools/hello" "$1" "$2" "${headers[@]}" >"$data/work/hello.port" & pids[hello]=$!
-    until [ -s "$data/work/hello.port" ]; do sleep 0.01; done
-    port[hello]=$(cat "$data/work/hello.port")
+    "$tools/hello" "$2" "$3" "$4" "${headers[@]}" >"$data/work/$1.port" & pids[$1]=$!
+    until [ -s "$data/work/$1.port" ]; do sleep 0.01; done
+    port[$1]=$(cat "$data/work/$1.port")
 }
 
 # Debian's settings, but for the access log, and connections that may stay: as many workers as

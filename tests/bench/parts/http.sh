@@ -24,7 +24,7 @@ closed() { # case server round connections kind value-bytes [argument]
     read -r _ count micros status broken p50 p99 p999 < <(grep ^done <<<"$output")
     [ "$5" != miss ] || status=$((count - status)) # each must be 404
     if [ "$status" -gt 64 ] || [ "$broken" -gt 0 ]; then
-        case $2 in keyrest | hello) echo "$name, $2: $output" >&2; exit 1 ;; esac
+        case $2 in keyrest | hello*) echo "$name, $2: $output" >&2; exit 1 ;; esac
         skip "$name of $2: $status answers of 4xx or 5xx, $broken failures of sockets"; return
     fi
     [ "$count" -gt 0 ] || { skip "$name of $2: no request was answered in time"; return; }
@@ -48,13 +48,14 @@ contest() { # value-bytes server...
     for name; do
         case $name in
             keyrest) keyrest_start --durability "${durability:-always}" --value-bytes-max 16MiB ;;
-            hello) hello_start "$bytes" "" ;;
-            durable-hello) hello_start "$bytes" "$data/work/blocks"; name=hello ;;
+            hello) hello_start hello "$bytes" "" once ;;
+            hello-each) hello_start hello-each "$bytes" "" each ;;
+            hello-durable) hello_start hello-durable "$bytes" "$data/work/blocks" once ;;
             nginx) nginx_start "$bytes" "$(keys_of "$bytes")" || continue ;;
             webdis) webdis_start "${appendfsync:-always}" || continue ;;
             etcd) etcd_start || continue ;;
         esac
-        case $name in hello | nginx) ;; *) load_keys "$name" "$bytes" ;; esac
+        case $name in hello* | nginx) ;; *) load_keys "$name" "$bytes" ;; esac
         servers+=" $name"
     done
 }
@@ -78,7 +79,7 @@ http/get() {
     local bytes connections list="16 64 256"
     if full; then list="1 16 64 256"; fi
     for bytes in $(sizes); do
-        contest "$bytes" keyrest hello nginx webdis etcd
+        contest "$bytes" keyrest hello hello-each nginx webdis etcd
         for connections in $list; do rounds_of "http/get/$bytes/$connections" "$connections" get "$bytes"; done
         contest_end
     done
@@ -121,7 +122,7 @@ http/put() { # durable when answered
         for connections in $list; do rounds_of "http/put/$bytes/$connections" "$connections" put "$bytes"; done
         contest_end
     done
-    contest 100 keyrest durable-hello
+    contest 100 keyrest hello-durable
     rounds_of http/put-alone 1 put 100
     contest_end
 }
@@ -160,7 +161,7 @@ http/pace() {
             "$tools/pace" "${port[$name]}" 64 2000 "$seconds" "$file" 2 http/pace-get/2000 "$name" "$round" >>"$results"
         done
         for name in $servers; do
-            case $name in hello | nginx) continue ;; esac
+            case $name in hello* | nginx) continue ;; esac
             requests "$name" put 100 ""
             "$tools/pace" "${port[$name]}" 64 500 "$seconds" "$file" 2 http/pace-put/500 "$name" "$round" >>"$results"
         done
