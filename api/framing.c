@@ -85,17 +85,35 @@ struct authority {
     struct bytes port; /* empty: none given */
 };
 
-static bool all_of(struct bytes text, const char *allowed)
+static bool is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+static bool is_letter(char byte)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
+}
+
+static bool is_port(struct bytes text)
 {
     const char *bytes = text.data;
     for (size_t i = 0; i < text.size; i++)
-        if (bytes[i] == '\0' || strchr(allowed, bytes[i]) == NULL)
+        if (!is_digit(bytes[i]))
             return false;
     return true;
 }
 
-#define DIGITS  "0123456789"
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+/* Of letters, digits and what else such a host may have. */
+static bool is_host(struct bytes text, const char *others)
+{
+    const char *bytes = text.data;
+    for (size_t i = 0; i < text.size; i++)
+        if (!is_digit(bytes[i]) && !is_letter(bytes[i]) &&
+            (bytes[i] == '\0' || strchr(others, bytes[i]) == NULL))
+            return false;
+    return true;
+}
 
 static bool authority_read(struct bytes text, struct authority *out_authority)
 {
@@ -115,8 +133,7 @@ static bool authority_read(struct bytes text, struct authority *out_authority)
     if (colon != NULL)
         found.port = (struct bytes){colon + 1, (size_t)(start + text.size - colon) - 1};
     *out_authority = found;
-    return all_of(found.port, DIGITS) &&
-           all_of(found.host, bracketed ? DIGITS LETTERS ":.%" : DIGITS LETTERS "-._~!$&'()*+,;=%");
+    return is_port(found.port) && is_host(found.host, bracketed ? ":.%" : "-._~!$&'()*+,;=%");
 }
 
 static bool is_loopback(struct bytes host)
