@@ -281,7 +281,7 @@ static void count_live(struct job *job)
 {
     for (size_t i = 0; i < job->dumped_count; i++)
         if (job->dumped[i].record->type == RECORD_PUT)
-            store_table_live(job->table, record_bytes(job->dumped[i].record));
+            store_table_live(job->table, 1, record_bytes(job->dumped[i].record));
 }
 
 /* ---- a whole dump ---- */

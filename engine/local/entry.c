@@ -17,6 +17,7 @@ enum {
     SLAB_BYTES_MAX = 256 << 10, /* of slabs that are not huge */
     HUGE_SLAB_BYTES = 2 << 20,  /* and aligned so: amd64's huge page */
     HUGE_SLABS_FROM = 8 << 20,  /* bytes of a class: what is not yet cut stays a small part */
+    RUN_ENTRIES = 64,           /* that a cutter gets at once */
 };
 
 struct slab {
@@ -140,20 +141,23 @@ static void *take_locked(struct entry_pool *pool, size_t class_index, bool may_g
     return taken;
 }
 
-static struct entry *take(struct entry_pool *pool, struct bytes key, bool may_grow)
+static struct entry *entry_fill(struct entry *entry, struct bytes key)
 {
-    assert(key.size > 0 && key.size <= UINT16_MAX);
-    pthread_mutex_lock(&pool->mutex);
-    struct entry *entry = take_locked(pool, class_of(key.size), may_grow);
-    pthread_mutex_unlock(&pool->mutex);
-    if (entry == NULL)
-        return NULL;
     atomic_init(&entry->place, 0);
     entry->record_bytes = 0;
     entry->key_bytes = (uint16_t)key.size;
     entry->flags = 0;
     memcpy(entry->key, key.data, key.size);
     return entry;
+}
+
+static struct entry *take(struct entry_pool *pool, struct bytes key, bool may_grow)
+{
+    assert(key.size > 0 && key.size <= UINT16_MAX);
+    pthread_mutex_lock(&pool->mutex);
+    struct entry *entry = take_locked(pool, class_of(key.size), may_grow);
+    pthread_mutex_unlock(&pool->mutex);
+    return entry != NULL ? entry_fill(entry, key) : NULL;
 }
 
 struct entry *entry_pool_take(struct entry_pool *pool, struct bytes key)
@@ -166,18 +170,69 @@ struct entry *entry_pool_take_idle(struct entry_pool *pool, struct bytes key)
     return take(pool, key, false);
 }
 
+static void give_locked(struct entry_pool *pool, size_t class_index, void *entry)
+{
+    struct size_class *class = &pool->classes[class_index];
+    *(void **)entry = class->given_back;
+    class->given_back = entry;
+    atomic_fetch_add_explicit(&pool->idle_bytes, class_index * CLASS_BYTES, memory_order_relaxed);
+}
+
 void entry_pool_give(struct entry_pool *pool, struct entry *entry)
 {
     if (entry == NULL)
         return;
-    size_t class_index = class_of(entry->key_bytes);
-    struct size_class *class = &pool->classes[class_index];
     pthread_mutex_lock(&pool->mutex);
-    *(void **)entry = class->given_back;
-    class->given_back = entry;
-    atomic_fetch_add_explicit(&pool->idle_bytes, class_index * CLASS_BYTES, memory_order_relaxed);
+    give_locked(pool, class_of(entry->key_bytes), entry);
     pthread_mutex_unlock(&pool->mutex);
 }
+
+/* ---- cutters ---- */
+
+/* A run of at least one entry; what is left of the slab may be less than was wanted. */
+static bool cutter_refill(struct entry_cutter *cutter, size_t class_index)
+{
+    struct entry_pool *pool = cutter->pool;
+    size_t entry_bytes = class_index * CLASS_BYTES;
+    pthread_mutex_lock(&pool->mutex);
+    struct size_class *class = &pool->classes[class_index];
+    bool any = (size_t)(class->end - class->cut) >= entry_bytes ||
+               slab_add_locked(pool, class, entry_bytes);
+    if (any) {
+        size_t entries = (size_t)(class->end - class->cut) / entry_bytes;
+        if (entries > RUN_ENTRIES)
+            entries = RUN_ENTRIES;
+        cutter->runs[class_index].at = class->cut;
+        cutter->runs[class_index].end = class->cut += entries * entry_bytes;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return any;
+}
+
+struct entry *entry_cutter_take(struct entry_cutter *cutter, struct bytes key)
+{
+    size_t class_index = class_of(key.size);
+    if (class_index >= ENTRY_CUTTER_CLASSES)
+        return entry_pool_take(cutter->pool, key);
+    if (cutter->runs[class_index].at == cutter->runs[class_index].end &&
+        !cutter_refill(cutter, class_index))
+        return NULL;
+    struct entry *entry = (struct entry *)cutter->runs[class_index].at;
+    cutter->runs[class_index].at += class_index * CLASS_BYTES;
+    return entry_fill(entry, key);
+}
+
+void entry_cutter_done(struct entry_cutter *cutter)
+{
+    for (size_t i = 0; i < ENTRY_CUTTER_CLASSES; i++) {
+        pthread_mutex_lock(&cutter->pool->mutex);
+        for (; cutter->runs[i].at < cutter->runs[i].end; cutter->runs[i].at += i * CLASS_BYTES)
+            give_locked(cutter->pool, i, cutter->runs[i].at);
+        pthread_mutex_unlock(&cutter->pool->mutex);
+    }
+}
+
+/* ---- figures ---- */
 
 uint64_t entry_pool_bytes(const struct entry_pool *pool)
 {

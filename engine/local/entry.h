@@ -99,6 +99,30 @@ MUST_CHECK struct entry *entry_pool_take(struct entry_pool *pool, struct bytes k
 /* The same from what the pool has. NULL: for a key of this length it has nothing left. */
 MUST_CHECK struct entry *entry_pool_take_idle(struct entry_pool *pool, struct bytes key);
 
+/*
+ * One thread's entries for many keys, cut off the pool's memory a run at a time. Those of long keys
+ * come from the pool one by one.
+ */
+enum { ENTRY_CUTTER_CLASSES = 64 };
+
+struct entry_cutter {
+    struct entry_pool *pool;
+    struct {
+        unsigned char *at, *end;
+    } runs[ENTRY_CUTTER_CLASSES];
+};
+
+static inline void entry_cutter_init(struct entry_cutter *cutter, struct entry_pool *pool)
+{
+    *cutter = (struct entry_cutter){.pool = pool};
+}
+
+/* As entry_pool_take. */
+MUST_CHECK struct entry *entry_cutter_take(struct entry_cutter *cutter, struct bytes key);
+
+/* Gives back to the pool what was not taken. */
+void entry_cutter_done(struct entry_cutter *cutter);
+
 /* Gives back an entry that nobody can reach any more. NULL is allowed. */
 void entry_pool_give(struct entry_pool *pool, struct entry *entry);
 

@@ -17,9 +17,7 @@
 #include "race.h"
 
 enum {
-    SHARDS = 256,
-    SHARD_SHIFT = 40, /* hash bits: low = slot, 40..47 = shard, 48..63 = tag */
-    TAG_SHIFT = 48,
+    TAG_SHIFT = 48,             /* hash bits: low = slot, 40..47 = shard, 48..63 = tag */
     SLOTS_MIN = 64,             /* per shard at first; capacity_of_allocation() needs at least 32 */
     MAP_PREFIX_BYTES = 64,      /* in front of each slot array; keeps ck's cache-line alignment */
     PAGED_BYTES_MIN = 16 << 10, /* larger arrays have pages of their own */
@@ -33,6 +31,7 @@ struct shard {
     ck_hs_t set; /* written under the mutex, read by anyone */
     pthread_mutex_t mutex;
     /* guarded by mutex */
+    const void **slots; /* of the set */
     uint64_t capacity;
     uint64_t count;
     uint64_t reserved; /* promised to keys that are not inserted yet */
@@ -47,7 +46,7 @@ struct keymap {
     struct ck_malloc allocator;
     /* atomic: written under a shard's mutex, read by anyone */
     _Atomic uint64_t bytes;
-    struct shard shards[SHARDS];
+    struct shard shards[KEYMAP_SHARDS];
 };
 
 /* What a look-up compares entries with. */
@@ -66,10 +65,12 @@ _Static_assert(sizeof(struct map_prefix) <= MAP_PREFIX_BYTES, "fits in front of 
 
 /*
  * ck_hs's allocator callbacks have no context: the thread that opens or grows a shard says here for
- * which keymap, and learns how large the new array became (ck_hs may double more than asked).
+ * which keymap, and learns where the new array is and how large it became (ck_hs may double more than
+ * asked).
  */
 static __thread struct {
     struct keymap *keymap;
+    void *map;
     size_t bytes;
 } growing;
 
@@ -98,9 +99,10 @@ static void *map_allocate(size_t bytes)
         return NULL;
     *prefix = (struct map_prefix){.keymap = growing.keymap, .bytes = bytes};
     growing.bytes = bytes;
+    growing.map = (unsigned char *)prefix + MAP_PREFIX_BYTES;
     atomic_fetch_add_explicit(&prefix->keymap->bytes, bytes, memory_order_relaxed);
     budget_force(prefix->keymap->budget, bytes);
-    return (unsigned char *)prefix + MAP_PREFIX_BYTES;
+    return growing.map;
 }
 
 static void map_release(struct retired *retired)
@@ -126,6 +128,13 @@ static void map_free(void *map, size_t bytes, bool deferred)
 static uint64_t capacity_of_allocation(size_t bytes)
 {
     return UINT64_C(1) << (63 - __builtin_clzll(bytes / sizeof(void *)));
+}
+
+/* They are at its end, and begin with a cache line. */
+static const void **slots_of_allocation(void *map, size_t bytes)
+{
+    size_t before = bytes - capacity_of_allocation(bytes) * sizeof(void *);
+    return (const void **)((unsigned char *)map + before / CK_MD_CACHELINE * CK_MD_CACHELINE);
 }
 
 static const void *tagged(const void *pointer, uint64_t hash)
@@ -163,7 +172,7 @@ static unsigned long rehash(const void *slot, unsigned long seed)
 
 static struct shard *shard_of(struct keymap *keymap, uint64_t hash)
 {
-    return &keymap->shards[(hash >> SHARD_SHIFT) % SHARDS];
+    return &keymap->shards[keymap_shard(hash)];
 }
 
 uint64_t keymap_hash(const struct keymap *keymap, struct bytes key)
@@ -191,6 +200,7 @@ static void growing_end(struct shard *shard)
     if (growing.bytes == 0)
         return;
     shard->capacity = capacity_of_allocation(growing.bytes);
+    shard->slots = slots_of_allocation(growing.map, growing.bytes);
     shard->removals = 0;
 }
 
@@ -203,13 +213,18 @@ static enum status grow_locked(struct keymap *keymap, struct shard *shard, uint6
     return STATUS_OK;
 }
 
+/* For so many more keys, beyond those reserved. */
+static enum status make_room_locked(struct keymap *keymap, struct shard *shard, uint64_t count)
+{
+    uint64_t wanted = (shard->count + shard->reserved + count) * 2;
+    return wanted > shard->capacity ? grow_locked(keymap, shard, wanted) : STATUS_OK;
+}
+
 enum status keymap_reserve(struct keymap *keymap, uint64_t hash)
 {
     struct shard *shard = shard_of(keymap, hash);
-    enum status status = STATUS_OK;
     pthread_mutex_lock(&shard->mutex);
-    if ((shard->count + shard->reserved + 1) * 2 > shard->capacity)
-        status = grow_locked(keymap, shard, shard->capacity * 2);
+    enum status status = make_room_locked(keymap, shard, 1);
     if (status == STATUS_OK)
         shard->reserved++;
     pthread_mutex_unlock(&shard->mutex);
@@ -239,7 +254,7 @@ static void insert_locked(struct keymap *keymap, struct shard *shard, uint64_t h
 {
     RACE_RELEASE(spare); /* pairs with: same_key */
     growing_begin(keymap);
-    if (!ck_hs_put(&shard->set, hash, tagged(spare, hash)))
+    if (!ck_hs_put_unique(&shard->set, hash, tagged(spare, hash)))
         abort();
     growing_end(shard);
     shard->count++;
@@ -264,6 +279,28 @@ struct entry *keymap_put(struct keymap *keymap, uint64_t hash, struct bytes key,
         unreserve_locked(shard);
     pthread_mutex_unlock(&shard->mutex);
     return entry;
+}
+
+/* Their slots come from memory all at once, not one after the other. */
+static void prefetch_locked(const struct shard *shard, const struct keymap_addition *additions,
+                            size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        __builtin_prefetch(&shard->slots[additions[i].hash & (shard->capacity - 1)], 1);
+}
+
+enum status keymap_add(struct keymap *keymap, const struct keymap_addition *additions, size_t count)
+{
+    struct shard *shard = shard_of(keymap, additions[0].hash);
+    pthread_mutex_lock(&shard->mutex);
+    enum status status = make_room_locked(keymap, shard, count);
+    if (status == STATUS_OK) {
+        prefetch_locked(shard, additions, count);
+        for (size_t i = 0; i < count; i++)
+            insert_locked(keymap, shard, additions[i].hash, additions[i].entry);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    return status;
 }
 
 /* Without memory the marks stay and cost time, nothing else; the next removal tries again. */
@@ -296,12 +333,10 @@ struct entry *keymap_remove(struct keymap *keymap, uint64_t hash, struct bytes k
 enum status keymap_expect(struct keymap *keymap, uint64_t count)
 {
     enum status status = STATUS_OK;
-    for (size_t i = 0; i < SHARDS && status == STATUS_OK; i++) {
+    for (size_t i = 0; i < KEYMAP_SHARDS && status == STATUS_OK; i++) {
         struct shard *shard = &keymap->shards[i];
         pthread_mutex_lock(&shard->mutex);
-        uint64_t wanted = (shard->count + count / SHARDS) * 2;
-        if (wanted > shard->capacity)
-            status = grow_locked(keymap, shard, wanted);
+        status = make_room_locked(keymap, shard, count / KEYMAP_SHARDS);
         pthread_mutex_unlock(&shard->mutex);
     }
     return status;
@@ -310,7 +345,7 @@ enum status keymap_expect(struct keymap *keymap, uint64_t count)
 uint64_t keymap_count(struct keymap *keymap)
 {
     uint64_t count = 0;
-    for (size_t i = 0; i < SHARDS; i++) {
+    for (size_t i = 0; i < KEYMAP_SHARDS; i++) {
         pthread_mutex_lock(&keymap->shards[i].mutex);
         count += keymap->shards[i].count;
         pthread_mutex_unlock(&keymap->shards[i].mutex);
@@ -344,7 +379,7 @@ enum status keymap_open(struct reclaim *reclaim, struct budget *budget, struct k
     keymap->budget = budget;
     keymap->allocator = (struct ck_malloc){.malloc = map_allocate, .free = map_free};
     random_fill(&keymap->secret, sizeof keymap->secret);
-    for (size_t i = 0; i < SHARDS; i++)
+    for (size_t i = 0; i < KEYMAP_SHARDS; i++)
         if (!shard_init(keymap, &keymap->shards[i])) {
             keymap_close(keymap);
             return STATUS_NO_MEMORY;
@@ -357,7 +392,7 @@ void keymap_close(struct keymap *keymap)
 {
     if (keymap == NULL)
         return;
-    for (size_t i = 0; i < SHARDS && keymap->shards[i].capacity > 0; i++) {
+    for (size_t i = 0; i < KEYMAP_SHARDS && keymap->shards[i].capacity > 0; i++) {
         ck_hs_destroy(&keymap->shards[i].set);
         pthread_mutex_destroy(&keymap->shards[i].mutex);
     }

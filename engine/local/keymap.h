@@ -22,6 +22,14 @@
 
 struct keymap;
 
+enum { KEYMAP_SHARDS = 256 };
+
+/* The shard of a key with this hash: bits above those that choose a slot, below an entry's tag. */
+static inline unsigned keymap_shard(uint64_t hash)
+{
+    return (unsigned)(hash >> 40) % KEYMAP_SHARDS;
+}
+
 /* `reclaim` and `budget` are borrowed until close. */
 MUST_CHECK enum status keymap_open(struct reclaim *reclaim, struct budget *budget,
                                    struct keymap **out_keymap);
@@ -48,6 +56,16 @@ void keymap_unreserve(struct keymap *keymap, uint64_t hash);
  */
 struct entry *keymap_put(struct keymap *keymap, uint64_t hash, struct bytes key,
                          struct entry *spare, uint64_t place, uint64_t *out_place_before);
+
+/* An entry with its place, of a key that has none in the keymap. */
+struct keymap_addition {
+    uint64_t hash;
+    struct entry *entry;
+};
+
+/* Inserts entries of different keys of one shard, at least one. NO_MEMORY: none of them. */
+MUST_CHECK enum status keymap_add(struct keymap *keymap, const struct keymap_addition *additions,
+                                  size_t count);
 
 /*
  * Takes the entry of `key` out if its place is still `place`; the caller retires it. NULL: it is

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "intake.h"
 #include "merge.h"
 
 enum {
@@ -67,7 +68,7 @@ static void count_progress(struct range *range, uint64_t *bytes)
     *bytes = 0;
 }
 
-static enum status load_merged(struct range *range, struct merge *merge)
+static enum status load_merged(struct range *range, struct merge *merge, struct intake *intake)
 {
     uint64_t bytes = 0;
     for (uint64_t i = 0;; i++) {
@@ -80,7 +81,7 @@ static enum status load_merged(struct range *range, struct merge *merge)
         if (status == STATUS_OK && i % LOOK_UP_EVERY == 0 && atomic_load(range->load->closing))
             status = STATUS_CANCELLED;
         if (status == STATUS_OK && entry->type == RECORD_PUT)
-            status = store_load(range->load->store, table, entry);
+            status = intake_add(intake, table, entry);
         if (status != STATUS_OK)
             return status;
         bytes += entry->record_bytes;
@@ -88,16 +89,20 @@ static enum status load_merged(struct range *range, struct merge *merge)
             count_progress(range, &bytes);
     }
     count_progress(range, &bytes);
-    return STATUS_OK;
+    return intake_flush(intake);
 }
 
 static void *load_range(void *context)
 {
     struct range *range = context;
     struct merge merge;
+    struct intake *intake = intake_open(range->load->store, range->view);
     range->status = merge_open(&merge, range->view->tables, range->view->table_count, range->from);
+    if (range->status == STATUS_OK && intake == NULL)
+        range->status = STATUS_NO_MEMORY;
     if (range->status == STATUS_OK)
-        range->status = load_merged(range, &merge);
+        range->status = load_merged(range, &merge, intake);
+    intake_close(intake);
     range->failed = merge.failed;
     range->failed_offset = merge.failed_offset;
     merge_close(&merge);

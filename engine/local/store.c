@@ -255,9 +255,9 @@ enum status store_current(struct store *store, uint64_t hash, struct bytes key, 
 
 /* ---- applying ---- */
 
-void store_table_live(struct table *table, uint64_t record_bytes)
+void store_table_live(struct table *table, uint64_t records, uint64_t record_bytes)
 {
-    atomic_fetch_add_explicit(&table->live_records, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&table->live_records, records, memory_order_relaxed);
     atomic_fetch_add_explicit(&table->live_bytes, record_bytes, memory_order_relaxed);
 }
 
@@ -378,27 +378,6 @@ bool store_freeze_if_full(struct store *store)
 }
 
 /* ---- tables ---- */
-
-enum status store_load(struct store *store, struct table *table, const struct table_entry *loaded)
-{
-    uint64_t hash = keymap_hash(store->keymap, loaded->key);
-    enum status status = keymap_reserve(store->keymap, hash);
-    if (status != STATUS_OK)
-        return status;
-    struct entry *entry = entry_pool_take(store->entries, loaded->key);
-    if (entry == NULL) {
-        keymap_unreserve(store->keymap, hash);
-        return STATUS_NO_MEMORY;
-    }
-    entry->record_bytes = loaded->record_bytes;
-    entry->flags = loaded->expires_ms != 0 ? ENTRY_EXPIRES : 0;
-    uint64_t before;
-    keymap_put(store->keymap, hash, loaded->key, entry,
-               place_of_position(table->slot, loaded->offset), &before);
-    store_table_live(table, loaded->record_bytes);
-    atomic_fetch_add_explicit(&store->keys, 1, memory_order_relaxed);
-    return STATUS_OK;
-}
 
 /* After the grace period: no section can load a place in it any more. */
 static void release_table(struct retired *retired)

@@ -5,7 +5,7 @@
  * readers find versions without waiting.
  *
  * Threads: store_get, store_get_short, store_touch, store_is_newest: any. store_current,
- * store_apply, store_freeze_if_full: the commit leader, or recovery before there is one. store_load,
+ * store_apply, store_freeze_if_full: the commit leader, or recovery before there is one.
  * store_join_tables, store_leave_tables: dump, compaction, recovery.
  */
 #ifndef KEYREST_ENGINE_LOCAL_STORE_H
@@ -149,10 +149,6 @@ bool store_would_bury(const struct store *store);
 
 /* ---- tables ---- */
 
-/* Makes the place of `key` a position in `table`, for the key's first time: recovery. NO_MEMORY. */
-MUST_CHECK enum status store_load(struct store *store, struct table *table,
-                                  const struct table_entry *entry);
-
 /* Gives each table a slot and lists them all in the view. NO_MEMORY: they are still the caller's. */
 MUST_CHECK enum status store_join_tables(struct store *store, struct table *const *tables,
                                          size_t count);
@@ -164,8 +160,8 @@ MUST_CHECK enum status store_join_tables(struct store *store, struct table *cons
  */
 void store_leave_tables(struct store *store, struct table *const *tables, size_t count);
 
-/* One more of the table's records is some key's newest version, or is that no more. */
-void store_table_live(struct table *table, uint64_t record_bytes);
+/* So many more of the table's records are some key's newest version; one is that no more. */
+void store_table_live(struct table *table, uint64_t records, uint64_t record_bytes);
 void store_table_dead(struct table *table, uint64_t record_bytes);
 
 static inline uint64_t store_sequence(const struct store *store)

@@ -627,7 +627,7 @@ static void a_count_that_lags_is_no_bug(void **state)
     uint64_t ids[2];
     scene_begin(&scene, (struct parts_options){0});
     fill(&scene, ids);
-    store_table_live(parts_table(&scene.parts, ids[0]), 8);
+    store_table_live(parts_table(&scene.parts, ids[0]), 1, 8);
     compact(&scene, ids, 2);
     assert_int_equal(stats_read(scene.parts.stats, STATS_compaction_bugs), 0);
     scene_check_reopened(&scene);
@@ -643,7 +643,7 @@ static void bring_key_6_back(struct scene *scene)
     struct entry *entry = keymap_find(store->keymap, keymap_hash(store->keymap, key), key);
     uint64_t offset = offset_in(table, key);
     atomic_store(&entry->place, place_of_position(table->slot, offset));
-    store_table_live(table, sizeof(struct record));
+    store_table_live(table, 1, sizeof(struct record));
 }
 
 static void a_copy_that_is_missing_stops_the_edit(void **state)

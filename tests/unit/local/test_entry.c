@@ -150,6 +150,60 @@ static void keys_of_every_length_fit(void **state)
     end(&fixture);
 }
 
+/* Keys from 1 to 2000 bytes, by turns from two cutters and the pool. */
+static void cutters_and_pool_do_not_share_an_entry(void **state)
+{
+    (void)state;
+    enum { COUNT = 30000, KEY_BYTES_MAX = 2000 };
+    struct fixture fixture;
+    begin(&fixture);
+    static unsigned char keys[3][KEY_BYTES_MAX];
+    static struct entry *entries[COUNT];
+    struct entry_cutter cutters[2];
+    for (size_t i = 0; i < 2; i++)
+        entry_cutter_init(&cutters[i], fixture.pool);
+    for (size_t i = 0; i < 3; i++)
+        memset(keys[i], 'a' + (int)i, KEY_BYTES_MAX);
+    for (size_t i = 0; i < COUNT; i++) {
+        struct bytes key = {keys[i % 3], 1 + (i % 7 == 0 ? i % KEY_BYTES_MAX : i % 40)};
+        entries[i] = i % 3 == 2 ? entry_pool_take(fixture.pool, key)
+                                : entry_cutter_take(&cutters[i % 3], key);
+        assert_non_null(entries[i]);
+        assert_int_equal(entry_place(entries[i]), 0);
+        atomic_store(&entries[i]->place, i);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(entry_place(entries[i]), i);
+        assert_true(
+            bytes_equal(entry_key(entries[i]), (struct bytes){keys[i % 3], entries[i]->key_bytes}));
+    }
+    for (size_t i = 0; i < 2; i++)
+        entry_cutter_done(&cutters[i]);
+    end(&fixture);
+}
+
+static void what_a_cutter_did_not_use_is_the_pools_again(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    struct entry_cutter cutter;
+    entry_cutter_init(&cutter, fixture.pool);
+    struct entry *taken = entry_cutter_take(&cutter, bytes_of("a key"));
+    assert_int_equal(entry_pool_idle_bytes(fixture.pool), 0);
+    entry_cutter_done(&cutter);
+    uint64_t idle = entry_pool_idle_bytes(fixture.pool), bytes = entry_pool_bytes(fixture.pool);
+    assert_true(idle > 0 && idle % 24 == 0);
+    size_t count = 1;
+    for (struct entry *entry; (entry = entry_pool_take_idle(fixture.pool, bytes_of("a key")));)
+        count += entry != taken;
+    assert_true(count >= bytes / 24 - 1); /* all of the slab but its head */
+    assert_int_equal(entry_pool_idle_bytes(fixture.pool), 0);
+    assert_int_equal(entry_pool_bytes(fixture.pool), bytes);
+    assert_true(bytes_equal(entry_key(taken), bytes_of("a key")));
+    end(&fixture);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -161,6 +215,9 @@ int main(int argc, char **argv)
         TEST("what is idle is taken without more memory",
              what_is_idle_is_taken_without_more_memory),
         TEST("keys of every length fit", keys_of_every_length_fit),
+        TEST("cutters and pool do not share an entry", cutters_and_pool_do_not_share_an_entry),
+        TEST("what a cutter did not use is the pool's again",
+             what_a_cutter_did_not_use_is_the_pools_again),
     };
     return test_main(argc, argv, "entry", tests);
 }

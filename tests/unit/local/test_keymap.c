@@ -257,6 +257,71 @@ static void expected_keys_find_their_room_made(void **state)
     end(&fixture);
 }
 
+/* ---- many at once ---- */
+
+/* New keys of one shard, from the `*number`-th on. */
+static void add(struct fixture *fixture, uint64_t *number, size_t count)
+{
+    struct keymap_addition *additions = calloc(count, sizeof *additions);
+    unsigned shard = 0;
+    char text[32];
+    for (size_t i = 0; i < count; ++*number) {
+        struct bytes key = numbered(text, *number);
+        uint64_t hash = keymap_hash(fixture->keymap, key);
+        if (i > 0 && keymap_shard(hash) != shard)
+            continue;
+        shard = keymap_shard(hash);
+        struct entry *entry = entry_pool_take(fixture->pool, key);
+        atomic_store(&entry->place, *number * 8);
+        additions[i++] = (struct keymap_addition){hash, entry};
+    }
+    assert_int_equal(keymap_add(fixture->keymap, additions, count), STATUS_OK);
+    for (size_t i = 0; i < count; i++) {
+        struct entry *entry = additions[i].entry;
+        assert_int_equal(place_of_hashed(fixture, additions[i].hash, entry_key(entry)),
+                         entry_place(entry));
+    }
+    free(additions);
+}
+
+static void what_is_added_at_once_is_found(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    char text[32];
+    uint64_t number = 1, added = 0;
+    put(&fixture, bytes_of("before"), 8);
+    for (size_t count = 1; count <= 256; added += count, count *= 2)
+        add(&fixture, &number, count); /* the last ones make their shard grow */
+    assert_int_equal(keymap_count(fixture.keymap), added + 1);
+    assert_int_equal(place_of(&fixture, bytes_of("before")), 8);
+    for (uint64_t i = number; i < number + 1000; i++)
+        assert_int_equal(place_of(&fixture, numbered(text, i)), 0);
+    end(&fixture);
+}
+
+static void what_is_added_leaves_the_reserved_room(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    begin(&fixture);
+    struct bytes key = bytes_of("reserved");
+    uint64_t hash = keymap_hash(fixture.keymap, key), before, number = 0;
+    char text[32];
+    while (keymap_shard(keymap_hash(fixture.keymap, numbered(text, number))) != keymap_shard(hash))
+        number++;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(keymap_reserve(fixture.keymap, hash), STATUS_OK);
+    uint64_t bytes = keymap_bytes(fixture.keymap);
+    add(&fixture, &number, 20); /* 40 of 64 slots would be more than half */
+    assert_true(keymap_bytes(fixture.keymap) > bytes);
+    bytes = keymap_bytes(fixture.keymap);
+    keymap_put(fixture.keymap, hash, key, entry_pool_take(fixture.pool, key), 8, &before);
+    assert_int_equal(keymap_bytes(fixture.keymap), bytes);
+    end(&fixture);
+}
+
 /* ---- keys that ck_hs finds no slot for, though half of the slots are free ---- */
 
 enum { SLOTS = 64, LINE_SLOTS = 8, LINES_FILLED = 3 };
@@ -341,6 +406,8 @@ int main(int argc, char **argv)
         TEST("keys that come and go do not make it grow",
              keys_that_come_and_go_do_not_make_it_grow),
         TEST("expected keys find their room made", expected_keys_find_their_room_made),
+        TEST("what is added at once is found", what_is_added_at_once_is_found),
+        TEST("what is added leaves the reserved room", what_is_added_leaves_the_reserved_room),
         TEST("a key without a free slot makes the shard grow",
              a_key_without_a_free_slot_makes_the_shard_grow),
     };

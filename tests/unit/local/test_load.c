@@ -87,7 +87,7 @@ static enum status load_shelf(struct shelf *shelf, struct store *store, unsigned
 
 static void check_shelf(struct shelf *shelf, struct store *store)
 {
-    uint64_t present = 0;
+    uint64_t present = 0, present_bytes = 0;
     for (size_t key = 0; key < shelf->keys; key++) {
         char text[SHELF_KEY_BYTES];
         struct bytes bytes = shelf_key(text, key);
@@ -98,6 +98,7 @@ static void check_shelf(struct shelf *shelf, struct store *store)
         present += expected;
         if (!expected)
             continue;
+        present_bytes += entry->record_bytes;
         uint64_t place = entry_place(entry);
         struct record head;
         assert_int_equal(
@@ -109,12 +110,15 @@ static void check_shelf(struct shelf *shelf, struct store *store)
     }
     assert_int_equal(store->keys, present);
     assert_int_equal(keymap_count(store->keymap), present);
-    uint64_t live = 0;
+    uint64_t live = 0, live_bytes = 0;
     const struct view *view = views_pin(&store->views);
-    for (size_t i = 0; i < view->table_count; i++)
+    for (size_t i = 0; i < view->table_count; i++) {
         live += view->tables[i]->live_records;
+        live_bytes += view->tables[i]->live_bytes;
+    }
     view_unpin(view);
     assert_int_equal(live, present);
+    assert_int_equal(live_bytes, present_bytes);
 }
 
 static void threads_load_what_one_does(void **state)
