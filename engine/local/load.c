@@ -10,6 +10,9 @@
 enum {
     THREAD_RECORDS_MIN = 100000, /* fewer are not worth a thread */
     LOOK_UP_EVERY = 4096,        /* records between two looks at `closing` */
+    SAMPLES_MAX = 64,
+    SAMPLE_KEYS = 1024,
+    SAMPLE_SHARE = 64, /* of the blocks that one sample of each table may be */
 };
 
 /* One range of keys. */
@@ -123,23 +126,83 @@ static int compare_keys(const void *left, const void *right)
     return bytes_compare(*a, *b);
 }
 
-/* Cuts the keys into `count` ranges of about as many index blocks. NO_MEMORY. */
-static enum status cut_ranges(struct range *ranges, size_t count, const struct view *view)
+/* The first keys of all index blocks, in order: between each two that are as far apart there are about
+ * as many records. */
+struct landmarks {
+    const struct bytes *keys;
+    size_t count;
+};
+
+static size_t block_count(const struct view *view)
 {
-    size_t blocks = 0, at = 0;
+    size_t blocks = 0;
     for (size_t i = 0; i < view->table_count; i++)
         blocks += view->tables[i]->properties->blocks;
-    AUTO_FREE struct bytes *keys = calloc(blocks + 1, sizeof *keys);
+    return blocks;
+}
+
+/* NULL: no memory. */
+static struct bytes *sort_block_keys(const struct view *view)
+{
+    size_t count = 0;
+    struct bytes *keys = calloc(block_count(view), sizeof *keys);
     if (keys == NULL)
-        return STATUS_NO_MEMORY;
+        return NULL;
     for (size_t i = 0; i < view->table_count; i++)
         for (uint32_t block = 0; block < view->tables[i]->properties->blocks; block++)
-            keys[at++] = table_block_key(view->tables[i], block);
-    qsort(keys, blocks, sizeof *keys, compare_keys);
-    for (size_t i = 1; i < count; i++)
-        ranges[i].from = ranges[i - 1].until = keys[blocks * i / count];
-    return STATUS_OK;
+            keys[count++] = table_block_key(view->tables[i], block);
+    qsort(keys, count, sizeof *keys, compare_keys);
+    return keys;
 }
+
+/* Cuts the keys into `count` ranges of about as many records. */
+static void cut_ranges(struct range *ranges, size_t count, const struct landmarks *landmarks)
+{
+    for (size_t i = 1; i < count; i++)
+        ranges[i].from = ranges[i - 1].until = landmarks->keys[landmarks->count * i / count];
+}
+
+/* ---- how many keys ---- */
+
+/* What a merge finds from one place on. */
+struct sample {
+    uint64_t records, keys;
+};
+
+static enum status take_sample(const struct view *view, struct bytes from, struct sample *sample)
+{
+    struct merge merge;
+    enum status status = merge_open(&merge, view->tables, view->table_count, from);
+    for (size_t i = 0; i < SAMPLE_KEYS && status == STATUS_OK; i++) {
+        const struct table_entry *entry;
+        struct table *table;
+        status = merge_next(&merge, &entry, &table);
+        sample->keys += status == STATUS_OK && entry->type == RECORD_PUT;
+    }
+    sample->records += merge.passed;
+    merge_close(&merge);
+    return status == STATUS_NOT_FOUND ? STATUS_OK : status;
+}
+
+/*
+ * About how many keys the records leave, rather too few: too much room would stay, too little grows
+ * once more. Samples must not read more than a small part of the blocks. A block that cannot be read
+ * is told by the load itself.
+ */
+static uint64_t estimate_keys(const struct view *view, const struct landmarks *landmarks)
+{
+    struct sample sample = {0};
+    size_t count = landmarks->count / view->table_count / SAMPLE_SHARE;
+    for (size_t i = 0; i < count && i < SAMPLES_MAX; i++)
+        if (take_sample(view, landmarks->keys[landmarks->count * i / count], &sample) != STATUS_OK)
+            break;
+    if (sample.records == 0)
+        return 0;
+    double keys = (double)record_count(view) * (double)sample.keys / (double)sample.records;
+    return (uint64_t)(keys * 15 / 16);
+}
+
+/* ---- loading ---- */
 
 /* The first range is this thread's own, and what no thread could be had for. */
 static void run_ranges(struct range *ranges, size_t count)
@@ -177,12 +240,14 @@ static enum status load_view(struct load *load, const struct view *view, struct 
     struct range ranges[LOAD_THREADS_MAX] = {{0}};
     for (size_t i = 0; i < count; i++)
         ranges[i] = (struct range){.load = load, .view = view};
-    /* Some of the records are dead: too much room would stay, too little grows once more. */
-    enum status status = keymap_expect(load->store->keymap, records / 2);
-    if (status == STATUS_OK)
-        status = cut_ranges(ranges, count, view);
+    AUTO_FREE struct bytes *keys = sort_block_keys(view);
+    const struct landmarks landmarks = {keys, block_count(view)};
+    enum status status = STATUS_NO_MEMORY;
+    if (keys != NULL)
+        status = keymap_expect(load->store->keymap, estimate_keys(view, &landmarks));
     if (status != STATUS_OK)
         return failure_set(failure, status, "no memory for the keys");
+    cut_ranges(ranges, count, &landmarks);
     run_ranges(ranges, count);
     for (size_t i = 0; i < count; i++)
         if (ranges[i].status != STATUS_OK)

@@ -78,6 +78,7 @@ void merge_close(struct merge *merge)
 static enum status advance(struct merge *merge)
 {
     enum status status = table_cursor_next(merge->heap[0]);
+    merge->passed++;
     if (status == STATUS_NOT_FOUND) {
         merge->heap[0] = merge->heap[--merge->count];
     } else if (status != STATUS_OK) {

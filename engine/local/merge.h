@@ -13,6 +13,7 @@ struct merge {
     struct table_cursor **heap; /* the smallest key first; of equal keys the newest version */
     size_t count;               /* cursors that are not at their end */
     size_t opened;
+    uint64_t passed; /* versions that it has gone past */
     bool started;
     struct table *failed;   /* whose index could not be read, after CORRUPT or IO */
     uint64_t failed_offset; /* where in its file */

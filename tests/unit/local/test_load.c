@@ -142,6 +142,26 @@ static void threads_load_what_one_does(void **state)
     shelf_end(&shelf);
 }
 
+/* Most of the records are older versions: the room made beforehand must not be theirs, too. */
+static void dead_records_get_no_room(void **state)
+{
+    (void)state;
+    static const atomic_bool open;
+    enum { KEYS = 40000, VERSIONS = 5 };
+    struct shelf shelf;
+    struct store store;
+    struct failure failure = {0};
+    shelf_begin(&shelf, KEYS);
+    for (int i = 0; i < VERSIONS; i++)
+        shelf_add(&shelf, 0, 1);
+    assert_int_equal(load_shelf(&shelf, &store, 2, &open, &failure), STATUS_OK);
+    check_shelf(&shelf, &store);
+    reclaim_run(store.reclaim);
+    assert_true(keymap_bytes(store.keymap) <= keymap_count(store.keymap) * 34);
+    store_done(&store);
+    shelf_end(&shelf);
+}
+
 static void hundreds_of_tables_are_loaded(void **state)
 {
     (void)state;
@@ -380,6 +400,7 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         TEST("threads load what one does", threads_load_what_one_does),
+        TEST("dead records get no room", dead_records_get_no_room),
         TEST("hundreds of tables are loaded", hundreds_of_tables_are_loaded),
         TEST("a close ends it", a_close_ends_it),
         TEST("any damaged index block is refused with its place",
