@@ -3,29 +3,32 @@
 #include "commit.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <time.h>
 
 #include "../number.h"
-#include "race.h"
+#include "bell.h"
 
 enum {
-    WAIT_SLICE_MS = 50,      /* how soon a fired cancel is seen */
-    GATHER_SYNC_SHARE = 4,   /* a leader waits at most 1/4 of the last group's time ... */
-    GATHER_NS_MAX = 2000000, /* ... and not longer than a crowd needs to come back */
+    WAIT_SLICE_MS = 50,         /* how soon a fired cancel is seen */
+    GATHER_SYNC_SHARE = 4,      /* a leader waits at most 1/4 of the last group's time ... */
+    GATHER_NS_MAX = 2000000,    /* ... and not longer than a crowd needs to come back */
+    CROWD_BITS = 4,             /* of the bell, for all who queued behind the same group ... */
+    OWN_BITS = 32 - CROWD_BITS, /* ... and for one of them, and by chance a few others */
 };
 
-enum request_state { REQUEST_QUEUED, REQUEST_GATHERED, REQUEST_LEADS };
+enum request_state { REQUEST_QUEUED, REQUEST_GATHERED, REQUEST_LEADS, REQUEST_DONE };
 
 /* One waiting writer, on its stack. */
 struct request {
     struct group_request body; /* first: the leader reaches the request through it */
     struct request *next, *previous;
-    enum request_state state; /* guarded by the queue's mutex */
-    sem_t wake;               /* posted once: the request is done, or leads */
+    uint32_t crowd_bit, own_bit; /* set when queued; of the bell */
+    /* atomic: written under the queue's mutex, DONE by the leader; read by its writer. Release, pairs
+     * with: is_called. Else a writer would look at its answer, or at what its leader left to it, too
+     * early. */
+    _Atomic enum request_state state;
 };
 
 struct commit {
@@ -40,12 +43,14 @@ struct commit {
     /* atomic: written under the mutex, read by a gathering leader */
     _Atomic uint32_t queued;
     _Atomic uint64_t last_group_ns;
+    struct bell bell; /* rung when requests are done, and when one leads */
     pthread_mutex_t mutex;
     pthread_cond_t room; /* monotonic clock; signalled when queued_bytes falls */
     /* guarded by mutex */
     struct request *oldest, *newest;
     uint64_t queued_bytes;
     uint32_t room_waiters;
+    uint32_t crowds, tickets; /* counts of gathers and of requests, for the bits */
     bool led;
 };
 
@@ -109,9 +114,16 @@ static uint64_t now_ns(const struct commit *commit)
 
 /* ---- the queue ---- */
 
+static void set_state(struct request *request, enum request_state state)
+{
+    atomic_store_explicit(&request->state, state, memory_order_release);
+}
+
 static void enqueue_locked(struct commit *commit, struct request *request)
 {
-    request->state = REQUEST_QUEUED;
+    set_state(request, REQUEST_QUEUED);
+    request->crowd_bit = UINT32_C(1) << commit->crowds % CROWD_BITS;
+    request->own_bit = UINT32_C(1) << (CROWD_BITS + commit->tickets++ % OWN_BITS);
     request->next = NULL;
     request->previous = commit->newest;
     if (commit->newest != NULL)
@@ -139,14 +151,6 @@ static void dequeue_locked(struct commit *commit, struct request *request)
         pthread_cond_broadcast(&commit->room);
 }
 
-/* ---- waking: ThreadSanitizer knows sem_post, not sem_clockwait ---- */
-
-static void wake(struct request *request)
-{
-    RACE_RELEASE(&request->wake);
-    sem_post(&request->wake); /* its stack may be gone after this */
-}
-
 /* ---- leading ---- */
 
 /*
@@ -169,6 +173,7 @@ static uint32_t gather(struct commit *commit)
     uint32_t members = 0, operations = 0;
     uint64_t bytes = 0;
     pthread_mutex_lock(&commit->mutex);
+    commit->crowds++;
     while (commit->oldest != NULL) {
         struct request *request = commit->oldest;
         operations += request->body.count;
@@ -176,7 +181,7 @@ static uint32_t gather(struct commit *commit)
         if (members > 0 && (operations > GROUP_OPERATIONS_MAX || bytes > commit->group_bytes_max))
             break;
         dequeue_locked(commit, request);
-        request->state = REQUEST_GATHERED;
+        set_state(request, REQUEST_GATHERED);
         commit->members[members++] = &request->body;
     }
     pthread_mutex_unlock(&commit->mutex);
@@ -186,14 +191,29 @@ static uint32_t gather(struct commit *commit)
 /* Whoever waits longest leads next; nobody: the next to come. */
 static void hand_over(struct commit *commit)
 {
+    uint32_t next_bit = 0;
     pthread_mutex_lock(&commit->mutex);
     struct request *next = commit->oldest;
     commit->led = next != NULL;
     if (next != NULL) {
-        next->state = REQUEST_LEADS;
-        wake(next);
+        next_bit = next->own_bit;
+        set_state(next, REQUEST_LEADS);
     }
     pthread_mutex_unlock(&commit->mutex);
+    if (next_bit != 0)
+        bell_ring(&commit->bell, next_bit);
+}
+
+/* Returns the bits to ring for. */
+static uint32_t answer_others(struct commit *commit, uint32_t count)
+{
+    uint32_t bits = 0;
+    for (uint32_t i = 1; i < count; i++) {
+        struct request *member = (struct request *)commit->members[i];
+        bits |= member->crowd_bit;
+        set_state(member, REQUEST_DONE); /* its stack may be gone after this */
+    }
+    return bits;
 }
 
 static void lead(struct commit *commit, struct request *self)
@@ -208,19 +228,11 @@ static void lead(struct commit *commit, struct request *self)
     commit->last_ns = ended - begun;
     atomic_store_explicit(&commit->last_group_ns, ended, memory_order_relaxed);
 
-    /* The members list is the next leader's after the hand-over: take what is ours along. */
-    struct request *others = NULL;
-    for (uint32_t i = count; i > 1; i--) {
-        struct request *member = (struct request *)commit->members[i - 1];
-        member->next = others;
-        others = member;
-    }
+    /* The members list is the next leader's after the hand-over. */
+    uint32_t others = answer_others(commit, count);
     hand_over(commit);
-    while (others != NULL) {
-        struct request *member = others;
-        others = member->next;
-        wake(member);
-    }
+    if (others != 0)
+        bell_ring(&commit->bell, others);
 }
 
 enum status commit_alone(struct commit *commit, enum status (*act)(void *context), void *context)
@@ -318,31 +330,32 @@ static enum status wait_for_room_locked(struct commit *commit, const struct requ
 static bool leave_queue(struct commit *commit, struct request *request)
 {
     pthread_mutex_lock(&commit->mutex);
-    bool queued = request->state == REQUEST_QUEUED;
+    bool queued = atomic_load_explicit(&request->state, memory_order_relaxed) == REQUEST_QUEUED;
     if (queued)
         dequeue_locked(commit, request);
     pthread_mutex_unlock(&commit->mutex);
     return queued;
 }
 
-/* Returns OK when woken: the request is done, or leads. */
+static bool is_called(const struct request *request)
+{
+    return atomic_load_explicit(&request->state, memory_order_acquire) >= REQUEST_LEADS;
+}
+
+/* Returns OK when called: the request is done, or leads. */
 static enum status wait_in_queue(struct commit *commit, struct request *request,
                                  const struct engine_context *context)
 {
     for (;;) {
-        struct timespec until = slice_end(commit, context);
-        if (sem_clockwait(&request->wake, CLOCK_MONOTONIC, &until) == 0) {
-            RACE_ACQUIRE(&request->wake);
+        uint32_t heard = bell_heard(&commit->bell);
+        if (is_called(request))
             return STATUS_OK;
-        }
-        enum status status = errno == ETIMEDOUT ? waited_enough(commit, context) : STATUS_OK;
-        if (status == STATUS_OK)
-            continue;
-        if (leave_queue(commit, request))
+        enum status status = waited_enough(commit, context);
+        if (status != STATUS_OK && leave_queue(commit, request))
             return status;
-        while (sem_wait(&request->wake) != 0)
-            continue;
-        return STATUS_OK;
+        struct timespec until = slice_end(commit, context);
+        bell_sleep(&commit->bell, heard, request->crowd_bit | request->own_bit,
+                   status == STATUS_OK ? &until : NULL); /* too late to leave: until it is done */
     }
 }
 
@@ -359,15 +372,14 @@ static enum status queue_and_wait(struct commit *commit, struct request *request
         enqueue_locked(commit, request);
     if (leads) {
         commit->led = true;
-        request->state = REQUEST_LEADS;
+        set_state(request, REQUEST_LEADS);
     }
     pthread_mutex_unlock(&commit->mutex);
     if (status == STATUS_OK && !leads)
         status = wait_in_queue(commit, request, context);
     if (status != STATUS_OK)
         return status;
-    /* Ordered by the mutex or by `wake`: nobody else changes the state of a woken request. */
-    if (request->state == REQUEST_LEADS)
+    if (atomic_load_explicit(&request->state, memory_order_relaxed) == REQUEST_LEADS)
         lead(commit, request);
     return request->body.status;
 }
@@ -528,11 +540,9 @@ static enum status submit(struct commit *commit, struct engine_operation *operat
                  .expires = expires},
     };
     uint64_t begun = now_ns(commit);
-    sem_init(&request.wake, 0, 0);
     status = prepare(commit, &request.body);
     if (status == STATUS_OK)
         status = queue_until_done(commit, &request, context);
-    sem_destroy(&request.wake);
     finish(commit, &request.body, status);
     count_refusal(commit, status);
     stats_observe(commit->options.store->stats, STATS_commit, now_ns(commit) - begun);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What ThreadSanitizer cannot see: Concurrency Kit orders memory by assembly in a prebuilt library
- * (keymap.c, reclaim.c), and it does not know sem_clockwait (commit.c). RACE_RELEASE stands before
- * such a publication, RACE_ACQUIRE after the load that pairs with it. They are claims for the tool,
- * not fences.
+ * (keymap.c, reclaim.c). RACE_RELEASE stands before such a publication, RACE_ACQUIRE after the load
+ * that pairs with it. They are claims for the tool, not fences.
  */
 #ifndef KEYREST_ENGINE_LOCAL_RACE_H
 #define KEYREST_ENGINE_LOCAL_RACE_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The queue of writers: who leads, who is handed the lead, who is woken, who leaves at its deadline.
+ * The queue of writers: who leads, who is handed the lead, who is rung for, who leaves at its deadline.
  * A request lies on its writer's stack, which is gone once the writer has its answer. What the
  * queue's mutex guards is one step. Left out: what a group does (place.pml, recovery.pml), room in
  * the queue, for which writers look again every 50 ms in any case.
@@ -20,9 +20,8 @@
 #ifndef BUSY
 #define BUSY 1 /* groups that find no journal segment: their members ask again */
 #endif
-#define NOBODY 15
 
-mtype = { QUEUED, GATHERED, LEADS };     /* enum request_state */
+mtype = { QUEUED, GATHERED, LEADS, DONE }; /* enum request_state */
 mtype = { UNJUDGED, STATUS_OK, STATUS_BUSY };
 
 chan queue = [WRITERS] of { byte }; /* oldest first */
@@ -32,20 +31,56 @@ byte members[GROUP]; /* the leader's */
 bool on_stack[WRITERS]; /* the request of each writer: still there */
 mtype state[WRITERS];
 mtype status[WRITERS];
-byte wake[WRITERS];     /* its semaphore */
-byte next_of[WRITERS];
+bool heard[WRITERS];    /* there was no ring since its writer listened */
+bool asleep[WRITERS];   /* until a ring for its bit: each has its own here */
 
 /* What only the claims look at. */
 byte leaders;
 byte applied[WRITERS]; /* how often, of the present request */
 byte busy_groups;
+byte sleeping;
+
+/* ---- bell.c ---- */
+
+inline wake_up(sleeper)
+{
+    sleeping = sleeping - asleep[sleeper];
+    asleep[sleeper] = false
+}
+
+inline bell_ring(bits)
+{
+    d_step {
+        for (i : 0 .. WRITERS - 1) {
+            heard[i] = false;
+            if
+            :: bits & (1 << i) -> wake_up(i)
+            :: else
+            fi
+        }
+        i = 0
+    }
+}
+
+/* The kernel looks at the count and puts to sleep in one step. */
+inline bell_sleep()
+{
+    d_step {
+        asleep[_pid] = heard[_pid];
+        heard[_pid] = false;
+        sleeping = sleeping + asleep[_pid]
+    }
+}
 
 /* ---- commit.c ---- */
 
-inline wake_up(request)
+inline choose_next()
 {
-    assert(on_stack[request]);
-    wake[request]++
+    queue ? <next>;
+    assert(on_stack[next]);
+    state[next] = LEADS;
+    next_bits = 1 << next;
+    next = 0
 }
 
 inline hand_over()
@@ -55,17 +90,22 @@ inline hand_over()
     d_step {
         if
         :: was_empty -> led = false
-        :: else -> queue ? <next>; state[next] = LEADS; wake_up(next)
-        fi;
+        :: else -> choose_next()
+        fi
+    }
 #else
     d_step {
         if
         :: empty(queue) -> led = false
-        :: nempty(queue) -> queue ? <next>; state[next] = LEADS; wake_up(next)
-        fi;
-#endif
-        next = 0
+        :: nempty(queue) -> choose_next()
+        fi
     }
+#endif
+    if
+    :: next_bits != 0 -> bell_ring(next_bits)
+    :: else
+    fi;
+    next_bits = 0
 }
 
 /* Some group of the oldest: what is too large goes into the next one. */
@@ -104,56 +144,57 @@ inline group_run()
     judged = UNJUDGED
 }
 
-/* After the hand-over the members list is the next leader's. */
-inline take_others()
+/* The leader's own request stands first. */
+inline answer_others()
 {
-    others = NOBODY;
-    for (i : 1 .. count - 1) {
-        member = members[count - i];
-        assert(on_stack[member]);
-        next_of[member] = others;
-        others = member
+#ifdef BREAK_BITS_READ_BEHIND_THE_ANSWER
+    atomic { for (i : 1 .. count - 1) { state[members[i]] = DONE } }
+#endif
+    atomic {
+        for (i : 1 .. count - 1) {
+            member = members[i];
+            assert(on_stack[member]);
+            bits = bits | (1 << member);
+            state[member] = DONE
+        }
+        for (i : 0 .. GROUP - 1) { members[i] = 0 } /* fewer states */
+        i = 0;
+        member = 0;
+        count = 0
     }
-    for (i : 0 .. GROUP - 1) { members[i] = 0 } /* fewer states */
-    i = 0;
-    member = 0;
-    count = 0
 }
 
 inline wake_others()
 {
-    do
-    :: others != NOBODY ->
-#ifdef BREAK_NEXT_READ_AFTER_WAKE
-        member = others;
-        d_step { wake_up(member) }
-        d_step { assert(on_stack[member]); others = next_of[member] }
-#else
-        d_step { member = others; assert(on_stack[member]); others = next_of[member] }
-        d_step { wake_up(member) }
-#endif
-    :: else -> break
-    od;
-    member = 0
+    if
+    :: bits != 0 -> bell_ring(bits)
+    :: else
+    fi;
+    bits = 0
 }
 
 inline lead()
 {
     atomic { gather() }
     atomic { group_run() }
-#ifdef BREAK_OTHERS_TAKEN_AFTER_HAND_OVER
+#if defined(BREAK_OTHERS_ANSWERED_BEHIND_HAND_OVER)
     hand_over();
-    d_step { take_others() }
-#else
-    d_step { take_others() }
-    hand_over();
-#endif
+    answer_others();
     wake_others()
-}
-
-inline sem_wait()
-{
-    atomic { wake[_pid] > 0 -> wake[_pid]-- }
+#elif defined(BREAK_RINGS_BEFORE_IT_ANSWERS)
+    d_step {
+        for (i : 1 .. count - 1) { bits = bits | (1 << members[i]) }
+        i = 0
+    }
+    wake_others();
+    answer_others();
+    hand_over();
+    bits = 0
+#else
+    answer_others();
+    hand_over();
+    wake_others()
+#endif
 }
 
 /* The deadline may come at any moment, also after the leader took the request, or handed it the lead. */
@@ -165,31 +206,61 @@ inline sem_wait()
 #define MAY_LEAVE (state[_pid] == QUEUED)
 #endif
 
+#define IS_CALLED (state[_pid] == LEADS || state[_pid] == DONE)
+
+inline leave_queue()
+{
+    d_step {
+        left = MAY_LEAVE;
+        if
+        :: left && queue ?? [eval(_pid)] -> queue ?? eval(_pid)
+        :: else
+        fi
+    }
+}
+
+/* Who has none must not wait for ever, whatever the others do. */
+#define HAS_DEADLINE (_pid != 0)
+
 inline wait_in_queue()
 {
-    if
-    :: true -> sem_wait() /* whoever has no deadline must not wait for ever */
-    :: true -> d_step { /* leave_queue */
-            left = MAY_LEAVE;
+    do
+    ::
+#ifndef BREAK_HEARS_BEHIND_ITS_LOOK
+        heard[_pid] = true;
+#endif
+        if
+        :: IS_CALLED -> break
+        :: else
+        fi;
+#ifdef BREAK_HEARS_BEHIND_ITS_LOOK
+        heard[_pid] = true;
+#endif
+        if
+        :: late ->
+            leave_queue();
             if
-            :: left && queue ?? [eval(_pid)] -> queue ?? eval(_pid)
+            :: left -> break
             :: else
             fi
-        }
+        :: else
+        fi;
+        bell_sleep();
         if
-        :: left
-        :: !left -> sem_wait()
+        :: !asleep[_pid]
+        :: HAS_DEADLINE && !late -> d_step { wake_up(_pid); late = true }
         fi
-    fi
+    od;
+    atomic { heard[_pid] = false; late = false }
 }
 
 #define IS_TO_ASK (!left && status[_pid] != STATUS_OK)
 
 active [WRITERS] proctype writer()
 {
-    byte requests, count, i, member, next, others = NOBODY;
+    byte requests, count, i, member, next, next_bits, bits;
     mtype judged = UNJUDGED;
-    bool leads, left, was_empty;
+    bool leads, left, late, was_empty;
 
     do
     :: requests < (_pid == 0 -> REQUESTS : 1) ->
@@ -207,7 +278,6 @@ active [WRITERS] proctype writer()
         :: d_step { /* queue_and_wait: enqueue_locked */
                 IS_TO_ASK -> leads = !led;
 #endif
-                assert(wake[_pid] == 0);
                 queue ! _pid;
                 led = true;
                 state[_pid] = (leads -> LEADS : QUEUED)
@@ -224,9 +294,8 @@ active [WRITERS] proctype writer()
         od;
         atomic { /* the answer: applied once if it says so, and else never */
             assert(applied[_pid] == !left);
-            assert(wake[_pid] == 0);
             on_stack[_pid] = false;
-            state[_pid] = 0; status[_pid] = UNJUDGED; applied[_pid] = 0; next_of[_pid] = 0;
+            state[_pid] = 0; status[_pid] = UNJUDGED; applied[_pid] = 0;
             leads = false; left = false
         }
     :: else -> break
@@ -237,7 +306,7 @@ active [WRITERS] proctype writer()
 
 active proctype maintenance()
 {
-    byte next;
+    byte i, next, next_bits;
     bool busy, was_empty;
 
 #ifdef BREAK_ALONE_LOOKS_BEFORE_IT_LOCKS
@@ -269,6 +338,6 @@ active proctype end_of_run()
 {
     atomic {
         timeout;
-        assert(!led && empty(queue)) /* nobody waits for a wake-up that never comes */
+        assert(!led && empty(queue) && sleeping == 0) /* nobody waits for a ring that never comes */
     }
 }

@@ -24,7 +24,7 @@ declare -A claims=(
     [ends]='non-progress cycle'                                    # every get ends, all that is retired is freed
     [place]='entry_place\[key_entry\]|view_list\[current\]&\(1<<place' # a place names what is there, and listed
     [all freed]='invalid end state|table_listed\[i\]|used==1|retired==0|alive==\(' # in the end
-    [answered]='applied\[|wake\[_pid\]==0|leaders==1|members\[0\]==|!\(led\)' # one leader; every writer is answered, once, for what was done
+    [answered]='applied\[|leaders==1|members\[0\]==|!\(led\)' # one leader; every writer is answered, once, for what was done
     [victim]='>=table_live\[i\]'                                   # no sound victim is shut out
     [listed]='sources&\('                                          # no key is missing in a page
     [value]='found==wanted'                                        # after a start: no value is lost, nothing older is back
@@ -98,7 +98,8 @@ promise holds 'place: every run ends' ends place -DWRITES=2
 promise holds 'view: all claims hold for pages' asserts view -DSENDERS=0
 promise holds 'view: all claims hold for two replies' asserts view -DSCANNERS=0 -DSENDERS=2
 promise holds 'view: every run ends' ends view -DSCANNERS=0
-promise holds 'commit: all claims hold' asserts commit
+promise holds 'commit: all claims hold' asserts commit -DBUSY=0
+promise holds 'commit: all claims hold where a group must be tried again' asserts commit -DWRITERS=2 -DREQUESTS=2
 promise holds 'commit: every run ends' ends commit -DBUSY=0
 promise holds 'recovery: all claims hold after a failed sync' asserts recovery -DSEALS=1 -DCOMPACTIONS=1
 promise holds 'recovery: all claims hold for two starts' asserts recovery -DSEALS=1 -DRESTARTS=1 -DWRITES=2 -DCOMPACTIONS=1
@@ -113,8 +114,9 @@ if [ "${KEYREST_MODEL:-}" = large ]; then
     promise holds 'view: all claims hold for two scanners' asserts view -DSCANNERS=2 -DSENDERS=0
     promise holds 'view: all claims hold for pages and replies' asserts view
     promise holds 'view: every run ends, pages and replies' ends view
-    promise holds 'commit: all claims hold for two requests of one writer' asserts commit -DREQUESTS=2
-    promise holds 'commit: all claims hold for groups of three' asserts commit -DGROUP=3
+    promise holds 'commit: all claims hold for three writers where a group must be tried again' asserts commit
+    promise holds 'commit: all claims hold for two requests of one writer' asserts commit -DREQUESTS=2 -DBUSY=0
+    promise holds 'commit: all claims hold for groups of three' asserts commit -DGROUP=3 -DBUSY=0
     promise holds 'recovery: all claims hold for three writes and two starts' asserts recovery -DSEALS=1 -DRESTARTS=1 -DCOMPACTIONS=1
     promise holds 'recovery: all claims hold for two compactions and a failed sync' asserts recovery -DSEALS=1 -DRESTARTS=1
     promise holds 'recovery: all claims hold in interval mode for two compactions' asserts recovery -DLAZY
@@ -166,10 +168,12 @@ fault 'a wake-up that looks before it pushes' 'all freed' asserts view STACK_LOO
 
 fault 'a writer that looks for a leader without the mutex' 'answered' asserts commit LED_LOOKED_AT_WITHOUT_MUTEX -DBUSY=0
 fault 'a lead given up by an old look at the queue' 'answered' asserts commit HAND_OVER_LOOKS_BEFORE_IT_LOCKS -DBUSY=0
-fault 'a gathered writer that leaves' 'answered' asserts commit GATHERED_LEAVES -DBUSY=0
+fault 'a gathered writer that leaves' 'not freed' asserts commit GATHERED_LEAVES -DBUSY=0
 fault 'a chosen leader that leaves' 'answered' asserts commit CHOSEN_LEAVES -DBUSY=0
-fault 'a list of writers read on a stack that is gone' 'not freed' asserts commit NEXT_READ_AFTER_WAKE -DBUSY=0
-fault 'members taken from the next leader' 'answered' asserts commit OTHERS_TAKEN_AFTER_HAND_OVER -DBUSY=0
+fault 'a request read on a stack that is gone' 'not freed' asserts commit BITS_READ_BEHIND_THE_ANSWER -DBUSY=0
+fault 'members taken from the next leader' 'answered' asserts commit OTHERS_ANSWERED_BEHIND_HAND_OVER -DBUSY=0
+fault 'a leader that rings before it answers' 'answered' asserts commit RINGS_BEFORE_IT_ANSWERS -DBUSY=0
+fault 'a writer that sleeps on a ring it has missed' 'answered' asserts commit HEARS_BEHIND_ITS_LOOK -DBUSY=0
 fault 'an act alone that takes a lead by an old look' 'answered' asserts commit ALONE_LOOKS_BEFORE_IT_LOCKS -DBUSY=0
 fault 'an act alone that hands nothing over' 'answered' asserts commit ALONE_HANDS_NOTHING_OVER -DBUSY=0
 
