@@ -9,8 +9,9 @@
 #include "checksum.h"
 
 enum {
+    /* A write: one of 1 MiB makes the kernel cache the file in pieces of that size, and each small
+     * write later on walks all the blocks of its piece. */
     ZERO_BYTES = 64 << 10,
-    ZERO_PIECES = 16, /* 1 MiB a write */
 };
 
 struct segment_header {
@@ -89,16 +90,10 @@ static enum status write_zeros(struct segment *segment)
     static unsigned char zeros[ZERO_BYTES];
     enum status status = STATUS_OK;
     for (uint64_t offset = SEGMENT_HEADER_BYTES; offset < segment->bytes && status == STATUS_OK;) {
-        struct iovec pieces[ZERO_PIECES];
         uint64_t left = segment->bytes - offset;
-        int count = 0;
-        for (; count < ZERO_PIECES && left > 0; count++) {
-            size_t size = left < ZERO_BYTES ? left : ZERO_BYTES;
-            pieces[count] = (struct iovec){zeros, size};
-            left -= size;
-        }
-        status = disk_file_write(segment->file, offset, pieces, count);
-        offset = segment->bytes - left;
+        struct iovec piece = {zeros, left < ZERO_BYTES ? left : ZERO_BYTES};
+        status = disk_file_write(segment->file, offset, &piece, 1);
+        offset += piece.iov_len;
     }
     return status;
 }
