@@ -6,7 +6,10 @@
 
 #include "../number.h"
 
-enum { KEY_SLOTS = GROUP_OPERATIONS_MAX * 2 };
+enum {
+    KEY_SLOTS_MIN = 16,
+    KEY_SLOTS_MAX = GROUP_OPERATIONS_MAX * 2,
+};
 
 /* A key that an earlier request of this group writes. */
 struct group_key {
@@ -29,7 +32,8 @@ struct group {
     uint64_t bytes;
     int piece_count;
     struct iovec pieces[GROUP_OPERATIONS_MAX];
-    struct group_key keys[KEY_SLOTS];
+    uint64_t key_slots; /* in use, a power of two: a small group's stay in the cache */
+    struct group_key keys[KEY_SLOTS_MAX];
 };
 
 enum status group_open(const struct group_options *options, struct group **out_group)
@@ -55,7 +59,7 @@ void group_close(struct group *group)
 static struct group_key *key_slot(struct group *group, uint64_t hash, struct bytes key)
 {
     for (uint64_t i = hash;; i++) {
-        struct group_key *slot = &group->keys[i % KEY_SLOTS];
+        struct group_key *slot = &group->keys[i & (group->key_slots - 1)];
         if (slot->generation != group->generation ||
             (slot->hash == hash && bytes_equal(slot->key, key)))
             return slot;
@@ -419,9 +423,11 @@ static enum status begin(struct group *group, struct group_request *const *reque
                          uint64_t rotate_deadline_ns)
 {
     const struct time_source *time = group->store->time;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++)
+    uint64_t bytes = 0, operations = 0;
+    for (uint32_t i = 0; i < count; i++) {
         bytes += requests[i]->bytes;
+        operations += requests[i]->count;
+    }
     enum status status = make_writable(group, bytes, rotate_deadline_ns);
     if (status == STATUS_IO) /* it was sealed while rotating: once more, behind what is kept */
         status = make_writable(group, bytes, rotate_deadline_ns);
@@ -429,6 +435,9 @@ static enum status begin(struct group *group, struct group_request *const *reque
         return status == STATUS_IO ? STATUS_UNAVAILABLE : status;
     freeze_if_full(group);
     group->generation++;
+    group->key_slots = KEY_SLOTS_MIN;
+    while (group->key_slots < operations * 2)
+        group->key_slots *= 2;
     group->now_ms = time->wall_ms(time);
     group->last_sequence = store_sequence(group->store);
     group->records = 0;
