@@ -6,7 +6,9 @@
 #include "dump.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct dump {
     struct dump_options options; /* set at open, then constant */
@@ -16,8 +18,15 @@ struct dump {
 /* One record to be written, and where it went. */
 struct dumped {
     const struct record *record;
-    uint64_t offset;
+    struct entry *entry;
+    union {
+        uint64_t prefix; /* of the key, as a number: until they are sorted */
+        uint64_t offset;
+    };
 };
+
+/* Keys are taken in their order, which is none in memory: the next ones are fetched meanwhile. */
+enum { AHEAD = 8, LINE_BYTES = 64 };
 
 /* Entries on their way out, retired as one object. */
 struct dead_entries {
@@ -35,7 +44,7 @@ struct job {
     size_t memtable_count;
     uint64_t flushed_sequence;
     struct dumped *dumped; /* ascending keys */
-    size_t dumped_count;
+    size_t dumped_count, tombstones;
     uint64_t dumped_bytes; /* with their index, at most */
     struct manifest_table listing;
     struct table *table; /* NULL: nothing was to be written */
@@ -63,10 +72,42 @@ void dump_close(struct dump *dump)
 
 /* ---- deciding ---- */
 
+/* The bytes of a key behind those that all keys share, most significant first. Of a shorter one the
+ * rest is zeros: a tie that the key itself decides. */
+static uint64_t prefix_of(struct bytes key, size_t shared)
+{
+    uint64_t prefix = 0;
+    size_t left = key.size - shared;
+    memcpy(&prefix, (const unsigned char *)key.data + shared,
+           left < sizeof prefix ? left : sizeof prefix);
+    return be64toh(prefix);
+}
+
+static size_t shared_bytes(struct bytes a, struct bytes b, size_t most)
+{
+    size_t shared = 0;
+    while (shared < most && shared < b.size &&
+           ((const unsigned char *)a.data)[shared] == ((const unsigned char *)b.data)[shared])
+        shared++;
+    return shared;
+}
+
 static int compare_by_key(const void *left, const void *right)
 {
     const struct dumped *a = left, *b = right;
+    if (a->prefix != b->prefix)
+        return a->prefix < b->prefix ? -1 : 1;
     return bytes_compare(record_key(a->record), record_key(b->record));
+}
+
+static void sort(struct dumped *dumped, size_t count)
+{
+    size_t shared = count > 0 ? dumped->record->key_bytes : 0;
+    for (size_t i = 1; i < count; i++)
+        shared = shared_bytes(record_key(dumped->record), record_key(dumped[i].record), shared);
+    for (size_t i = 0; i < count; i++)
+        dumped[i].prefix = prefix_of(record_key(dumped[i].record), shared);
+    qsort(dumped, count, sizeof *dumped, compare_by_key);
 }
 
 static uint64_t record_count(const struct job *job)
@@ -77,14 +118,18 @@ static uint64_t record_count(const struct job *job)
     return count;
 }
 
-static void add_newest(struct job *job, const struct record *const *records, uint64_t count)
+static void add_newest(struct job *job, const struct listed *listed, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
-        if (!store_is_newest(job->dump->options.store, records[i]))
+        __builtin_prefetch(listed[i + AHEAD < count ? i + AHEAD : i].entry);
+        const struct record *record = listed[i].record;
+        if (entry_place(listed[i].entry) != place_of_record(record))
             continue;
-        job->dumped[job->dumped_count++] = (struct dumped){.record = records[i]};
-        job->dumped_bytes += record_bytes(records[i]) + sizeof(struct table_entry_header) +
-                             records[i]->key_bytes + sizeof records[i]->expires_ms;
+        job->dumped[job->dumped_count++] =
+            (struct dumped){.record = record, .entry = listed[i].entry};
+        job->dumped_bytes += record_bytes(record) + sizeof(struct table_entry_header) +
+                             record->key_bytes + sizeof record->expires_ms;
+        job->tombstones += record->type != RECORD_PUT;
     }
 }
 
@@ -92,29 +137,39 @@ static void add_newest(struct job *job, const struct record *const *records, uin
 static enum status decide(struct job *job)
 {
     uint64_t count = record_count(job);
-    AUTO_FREE const struct record **records = calloc(count + 1, sizeof *records);
+    AUTO_FREE struct listed *listed = calloc(count + 1, sizeof *listed);
     job->dumped = calloc(count + 1, sizeof *job->dumped);
-    if (records == NULL || job->dumped == NULL)
+    if (listed == NULL || job->dumped == NULL)
         return STATUS_NO_MEMORY;
     for (size_t i = 0; i < job->memtable_count; i++) {
-        memtable_records(job->memtables[i], records);
-        add_newest(job, records, memtable_count(job->memtables[i]));
+        memtable_all(job->memtables[i], listed);
+        add_newest(job, listed, memtable_count(job->memtables[i]));
     }
-    qsort(job->dumped, job->dumped_count, sizeof *job->dumped, compare_by_key);
-    size_t tombstones = 0;
-    for (size_t i = 0; i < job->dumped_count; i++)
-        tombstones += job->dumped[i].record->type != RECORD_PUT;
-    job->dead = calloc(1, sizeof *job->dead + tombstones * sizeof *job->dead->entries);
+    sort(job->dumped, job->dumped_count);
+    job->dead = calloc(1, sizeof *job->dead + job->tombstones * sizeof *job->dead->entries);
     return job->dead != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 /* ---- writing ---- */
 
+static const struct dumped *ahead_of(const struct job *job, size_t i)
+{
+    return &job->dumped[i + AHEAD < job->dumped_count ? i + AHEAD : i];
+}
+
+static void fetch_record(const struct record *record)
+{
+    for (size_t at = 0; at < sizeof *record + 2 * LINE_BYTES; at += LINE_BYTES)
+        __builtin_prefetch((const unsigned char *)record + at);
+}
+
 static enum status write_records(struct job *job, struct table_writer *writer)
 {
     enum status status = STATUS_OK;
-    for (size_t i = 0; i < job->dumped_count && status == STATUS_OK; i++)
+    for (size_t i = 0; i < job->dumped_count && status == STATUS_OK; i++) {
+        fetch_record(ahead_of(job, i)->record);
         status = table_writer_add(writer, job->dumped[i].record, &job->dumped[i].offset);
+    }
     return status == STATUS_OK ? table_writer_finish(writer, &job->listing.identity) : status;
 }
 
@@ -221,15 +276,8 @@ static void give_up_table(struct job *job, enum status status)
 
 static void swing_put(struct job *job, const struct dumped *dumped)
 {
-    struct store *store = job->dump->options.store;
-    struct bytes key = record_key(dumped->record);
-    uint64_t hash = keymap_hash(store->keymap, key);
-    reclaim_enter(store->reclaim);
-    struct entry *entry = keymap_find(store->keymap, hash, key);
-    bool swung = entry != NULL && entry_swing(entry, place_of_record(dumped->record),
-                                              place_of_position(job->table->slot, dumped->offset));
-    reclaim_leave(store->reclaim);
-    if (!swung)
+    if (!entry_swing(dumped->entry, place_of_record(dumped->record),
+                     place_of_position(job->table->slot, dumped->offset)))
         store_table_dead(job->table, record_bytes(dumped->record));
 }
 
@@ -267,6 +315,8 @@ static void retire_dead(struct job *job)
 static void swing_all(struct job *job)
 {
     for (size_t i = 0; i < job->dumped_count; i++) {
+        __builtin_prefetch(ahead_of(job, i)->entry, 1);
+        __builtin_prefetch(&ahead_of(job, i)->record->type);
         if (job->dumped[i].record->type == RECORD_PUT)
             swing_put(job, &job->dumped[i]);
         else
@@ -277,11 +327,11 @@ static void swing_all(struct job *job)
     retire_dead(job);
 }
 
-static void count_live(struct job *job)
+static void count_live(struct table *table)
 {
-    for (size_t i = 0; i < job->dumped_count; i++)
-        if (job->dumped[i].record->type == RECORD_PUT)
-            store_table_live(job->table, 1, record_bytes(job->dumped[i].record));
+    const struct table_properties *properties = table->properties;
+    store_table_live(table, properties->records - properties->tombstones,
+                     properties->record_bytes - properties->tombstone_bytes);
 }
 
 /* ---- a whole dump ---- */
@@ -309,7 +359,7 @@ static enum status write_and_swing(struct job *job, uint64_t journal_first)
     if (status != STATUS_OK)
         return status;
     if (job->table != NULL)
-        count_live(job);
+        count_live(job->table);
     status = edit(job, journal_first);
     if (status != STATUS_OK) {
         give_up_table(job, status);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chunks of small records, blocks of record pointers. */
+/* Chunks of small records, blocks of the list. */
 #include "memtable.h"
 
 #include <assert.h>
@@ -23,7 +23,7 @@ struct chunk {
 struct block {
     struct block *next;
     uint64_t count;
-    const struct record *records[(BLOCK_BYTES - 16) / sizeof(void *)];
+    struct listed listed[(BLOCK_BYTES - 16) / sizeof(struct listed)];
 };
 
 _Static_assert(sizeof(struct chunk) + sizeof(struct block) == MEMTABLE_BYTES_MIN, "as announced");
@@ -119,8 +119,8 @@ enum status memtable_open(struct memtable_home *home, struct memtable **out_memt
 static void close_block(struct block *block, uint64_t *large_bytes)
 {
     for (uint64_t i = 0; i < block->count; i++)
-        if (value_is_large(block->records[i])) {
-            struct value *value = value_of_record(block->records[i]);
+        if (value_is_large(block->listed[i].record)) {
+            struct value *value = value_of_record(block->listed[i].record);
             *large_bytes += value->charged;
             value_retire(value); /* gives its own charge back */
         }
@@ -189,8 +189,8 @@ void *memtable_cut(struct memtable *memtable, uint64_t bytes)
 enum status memtable_reserve(struct memtable *memtable, uint32_t count)
 {
     struct block *block = memtable->last;
-    for (uint64_t room = COUNT_OF(block->records) - block->count; room < count;
-         room += COUNT_OF(block->records)) {
+    for (uint64_t room = COUNT_OF(block->listed) - block->count; room < count;
+         room += COUNT_OF(block->listed)) {
         if (block->next == NULL && (block->next = block_make(memtable)) == NULL)
             return STATUS_NO_MEMORY;
         block = block->next;
@@ -198,17 +198,19 @@ enum status memtable_reserve(struct memtable *memtable, uint32_t count)
     return STATUS_OK;
 }
 
-void memtable_list(struct memtable *memtable, struct record *record)
+struct entry **memtable_list(struct memtable *memtable, struct record *record)
 {
     struct block *block = memtable->last;
-    if (block->count == COUNT_OF(block->records))
+    if (block->count == COUNT_OF(block->listed))
         memtable->last = block = block->next;
     assert(block != NULL);
-    block->records[block->count++] = record;
+    struct listed *listed = &block->listed[block->count++];
+    *listed = (struct listed){.record = record};
     atomic_store_explicit(&memtable->count, memtable_count(memtable) + 1, memory_order_release);
     memtable->record_bytes += record_bytes(record);
     if (value_is_large(record)) /* charged since value_open */
         count_bytes(memtable, value_of_record(record)->charged);
+    return &listed->entry;
 }
 
 struct memtable_mark memtable_mark(const struct memtable *memtable)
@@ -274,16 +276,14 @@ static void copy_records(const void *context, uint64_t from, uint64_t until,
     const struct block *block = memtable->first;
     uint64_t first = 0; /* of the block */
     for (uint64_t at = from; at < until;) {
-        uint64_t end = first + COUNT_OF(block->records);
+        uint64_t end = first + COUNT_OF(block->listed);
         if (at >= end) {
             block = block->next;
             first = end;
             continue;
         }
-        uint64_t part = (until < end ? until : end) - at;
-        memcpy(out_records, &block->records[at - first], part * sizeof *out_records);
-        out_records += part;
-        at += part;
+        for (; at < until && at < end; at++)
+            *out_records++ = block->listed[at - first].record;
     }
 }
 
@@ -327,10 +327,10 @@ enum status memtable_sort(struct memtable *memtable, struct run **out_runs, size
     return runs_take(&memtable->runs, listed, copy_records, memtable, out_runs, out_count);
 }
 
-void memtable_records(const struct memtable *memtable, const struct record **out_records)
+void memtable_all(const struct memtable *memtable, struct listed *out_listed)
 {
     for (const struct block *block = memtable->first; block != NULL; block = block->next) {
-        memcpy(out_records, block->records, block->count * sizeof *out_records);
-        out_records += block->count;
+        memcpy(out_listed, block->listed, block->count * sizeof *out_listed);
+        out_listed += block->count;
     }
 }

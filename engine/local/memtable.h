@@ -18,6 +18,7 @@
 #include "record.h"
 #include "runs.h"
 
+struct entry;
 struct memtable;
 
 /* What all memtables of a store share. */
@@ -53,8 +54,11 @@ MUST_CHECK void *memtable_cut(struct memtable *memtable, uint64_t bytes);
 /* Room in the list for `count` more records, so that listing them cannot fail. NO_MEMORY. */
 MUST_CHECK enum status memtable_reserve(struct memtable *memtable, uint32_t count);
 
-/* Adds one sealed record to the list, under a reservation; a large one is now the memtable's. */
-void memtable_list(struct memtable *memtable, struct record *record);
+/*
+ * Adds one sealed record to the list, under a reservation; a large one is now the memtable's. Returns
+ * where the leader notes the entry that the record is applied to (struct listed).
+ */
+struct entry **memtable_list(struct memtable *memtable, struct record *record);
 
 /* Where the next cut would be, and back to it: for a group that was not written after all. */
 struct memtable_mark {
@@ -98,8 +102,18 @@ uint64_t memtable_copy_listed(const struct memtable *memtable, uint64_t from, ui
 MUST_CHECK enum status memtable_sort(struct memtable *memtable, struct run **out_runs,
                                      size_t *out_count);
 
-/* The records of a frozen memtable in the order of their sequences. */
+/*
+ * A record and its key's entry, which lives until the memtable is dumped: only the dump of a newer
+ * tombstone buries it, and the oldest memtable is dumped first. Even later, as long as the record is
+ * there, the entry's memory is an entry's and never names the record again.
+ */
+struct listed {
+    const struct record *record;
+    struct entry *entry;
+};
+
+/* All of a frozen memtable in the order of their sequences. */
 uint64_t memtable_count(const struct memtable *memtable);
-void memtable_records(const struct memtable *memtable, const struct record **out_records);
+void memtable_all(const struct memtable *memtable, struct listed *out_listed);
 
 #endif

@@ -280,11 +280,12 @@ static bool displace(struct store *store, uint64_t place, uint32_t record_bytes)
 
 bool store_apply(struct store *store, uint64_t hash, struct record *record, struct entry *spare)
 {
-    memtable_list(store->memtable, record);
+    struct entry **noted = memtable_list(store->memtable, record);
     uint64_t before;
     reclaim_enter(store->reclaim);
     struct entry *entry = keymap_put(store->keymap, hash, record_key(record), spare,
                                      place_of_record(record), &before);
+    *noted = entry;
     bool was_put = displace(store, before, entry->record_bytes);
     reclaim_leave(store->reclaim);
     entry->record_bytes = (uint32_t)record_bytes(record);

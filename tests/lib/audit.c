@@ -131,14 +131,17 @@ static void add_table(struct versions *versions, struct store *store, struct tab
 static void add_memtable(struct versions *versions, const struct memtable *memtable)
 {
     uint64_t count = memtable_count(memtable);
-    const struct record **records = calloc(count + 1, sizeof *records);
-    memtable_records(memtable, records);
-    for (uint64_t i = 0; i < count; i++)
-        add(versions, (struct version){.key = record_key(records[i]),
-                                       .sequence = records[i]->sequence,
-                                       .place = place_of_record(records[i]),
-                                       .put = records[i]->type == RECORD_PUT});
-    free(records);
+    struct listed *listed = calloc(count + 1, sizeof *listed);
+    memtable_all(memtable, listed);
+    for (uint64_t i = 0; i < count; i++) {
+        const struct record *record = listed[i].record;
+        assert_true(bytes_equal(entry_key(listed[i].entry), record_key(record)));
+        add(versions, (struct version){.key = record_key(record),
+                                       .sequence = record->sequence,
+                                       .place = place_of_record(record),
+                                       .put = record->type == RECORD_PUT});
+    }
+    free(listed);
 }
 
 /* ---- keys ---- */

@@ -127,6 +127,29 @@ static void a_memtable_without_a_newest_version_becomes_no_table(void **state)
     scene_end(&scene);
 }
 
+/* A table's writer refuses any other order. */
+static void keys_are_written_in_their_order_however_they_begin(void **state)
+{
+    (void)state;
+    static const char *const beginnings[] = {"", "k", "key of a length/"};
+    static const char *const rests[] = {"b",    "\xff\xff",  "abcdefgh\xff", "abcdefgh",
+                                        "a",    "abcdefgh1", "abcdefg",      "\x7f\xff",
+                                        "\x80", "\x01",      "abcdefgh\x01"};
+    for (size_t i = 0; i < COUNT_OF(beginnings); i++) {
+        struct scene scene;
+        scene_begin(&scene, (struct parts_options){0});
+        for (size_t j = 0; j < COUNT_OF(rests); j++) {
+            char key[64];
+            snprintf(key, sizeof key, "%s%s", beginnings[i], rests[j]);
+            struct engine_operation put =
+                parts_put_operation(&scene.parts, bytes_of(key), 10, (unsigned char)j);
+            assert_int_equal(parts_commit(&scene.parts, &put, 1, NULL), STATUS_OK);
+        }
+        assert_int_equal(properties(&scene, scene_dump(&scene))->records, COUNT_OF(rests));
+        scene_end(&scene);
+    }
+}
+
 static void the_journal_behind_it_is_let_go(void **state)
 {
     (void)state;
@@ -410,6 +433,8 @@ int main(int argc, char **argv)
         TEST("memtables are dumped oldest first", memtables_are_dumped_oldest_first),
         TEST("a memtable without a newest version becomes no table",
              a_memtable_without_a_newest_version_becomes_no_table),
+        TEST("keys are written in their order, however they begin",
+             keys_are_written_in_their_order_however_they_begin),
         TEST("the journal behind it is let go", the_journal_behind_it_is_let_go),
         TEST("what justified a choice is durable before the edit",
              what_justified_a_choice_is_durable_before_the_edit),
